@@ -1,0 +1,51 @@
+"""What to do: the only output of a decision. ``cause`` is the id of the event that led to it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Action(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Something to do in the cluster or to tell a person."""
+
+    cause: str
+
+
+class Place(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Put a gated executor on a pool and lift its gate, in one patch."""
+
+    uid: str
+    pod: str
+    seat: int
+    seat_pool: str
+    pool: str
+    reason: str  # for the pod's annotation and the log
+
+
+class Rescue(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Free the name and place of an executor whose node is surely gone: delete, status Failed, force-delete."""
+
+    uid: str
+    pod: str
+    node: str
+
+
+class SaveCheckpoint(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Write the state that pod labels do not carry."""
+
+
+class Tell(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """A change worth a person's attention: a line in the task log."""
+
+    message: str
+    warning: bool = False
+
+
+class Finish(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """All applications are over: report and end."""
+
+    succeeded: bool
+    message: str
+
+
+AnyAction = Place | Rescue | SaveCheckpoint | Tell | Finish

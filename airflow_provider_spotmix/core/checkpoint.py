@@ -1,0 +1,123 @@
+"""The checkpoint: what pod labels do not carry, small, versioned, written on losses and closings.
+
+It lives in one ConfigMap per fleet that the fleet's applications own, so it goes when they go.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from airflow_provider_spotmix.core.errors import CheckpointError
+from airflow_provider_spotmix.core.state import Account, FleetState, Loss, Replacement, Vacancy
+
+SCHEMA = 1
+
+
+class ApplicationCheckpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One application's part."""
+
+    submission: str
+    vacancies: tuple[Vacancy, ...] = ()
+    highest_executor_id: int = 0
+    released_ids: tuple[int, ...] = ()
+    past_submissions: tuple[str, ...] = ()
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a controller that takes over must know. ``holder``: the Lease of the controller that wrote it."""
+
+    schema: int
+    fleet_id: str
+    holder: str = ""
+    applications: dict[str, ApplicationCheckpoint] = {}
+    initial: dict[str, int] | None = None
+    losses: tuple[Loss, ...] = ()
+    replacements: tuple[Replacement, ...] = ()
+    losses_by_cause: dict[str, int] = {}
+    replacements_by_pool: dict[str, int] = {}
+    ledger: dict[str, Account] = {}
+    gate_latencies_ms: tuple[float, ...] = ()
+
+
+def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...] = ()) -> Checkpoint:
+    """Take the checkpoint of a state."""
+    return Checkpoint(
+        schema=SCHEMA,
+        fleet_id=state.spec.fleet_id,
+        holder=holder,
+        applications={
+            app.name: ApplicationCheckpoint(
+                submission=app.submission,
+                # A placement in flight is not done: whoever takes over looks at the pod's labels.
+                vacancies=tuple(replace(v, taken_by="") for v in app.vacancies),
+                highest_executor_id=app.highest_executor_id,
+                released_ids=tuple(sorted(app.released_ids)),
+                past_submissions=app.past_submissions,
+            )
+            for app in state.applications.values()
+        },
+        initial=state.initial,
+        losses=state.losses,
+        replacements=state.replacements,
+        losses_by_cause=state.losses_by_cause,
+        replacements_by_pool=state.replacements_by_pool,
+        ledger=state.ledger,
+        gate_latencies_ms=gate_latencies_ms,
+    )
+
+
+def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
+    """Put a checkpoint into a state of which nothing has been seen yet."""
+    applications = dict(state.applications)
+    for name, saved in checkpoint.applications.items():
+        if name in applications:
+            applications[name] = replace(
+                applications[name],
+                submission=saved.submission,
+                vacancies=saved.vacancies,
+                highest_executor_id=saved.highest_executor_id,
+                released_ids=frozenset(saved.released_ids),
+                past_submissions=saved.past_submissions,
+            )
+    return replace(
+        state,
+        applications=applications,
+        initial=checkpoint.initial,
+        losses=checkpoint.losses,
+        replacements=checkpoint.replacements,
+        losses_by_cause=checkpoint.losses_by_cause,
+        replacements_by_pool=checkpoint.replacements_by_pool,
+        ledger=checkpoint.ledger,
+    )
+
+
+def encode(checkpoint: Checkpoint) -> str:
+    """JSON text of a checkpoint."""
+    return msgspec.json.encode(checkpoint).decode()
+
+
+def decode(text: str) -> Checkpoint:
+    """Read a checkpoint of this version or an earlier one.
+
+    Raises:
+        CheckpointError: it was written by a newer version, or is no checkpoint.
+
+    """
+    try:
+        found = msgspec.json.decode(text, type=_Schema).schema
+        if found > SCHEMA:
+            raise CheckpointError(
+                f"checkpoint schema is {found}, this version reads up to {SCHEMA}: upgrade airflow-provider-spotmix"
+                " on the triggerer to at least the version that started this fleet"
+            )
+        return msgspec.json.decode(text, type=Checkpoint)
+    except msgspec.DecodeError as error:
+        raise CheckpointError(
+            f"the fleet's checkpoint cannot be read ({error}); delete its ConfigMap to go without"
+        ) from error
+
+
+class _Schema(Struct):
+    schema: int

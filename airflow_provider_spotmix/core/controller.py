@@ -1,0 +1,232 @@
+"""Decide: `decide(state, event) -> Decision(state, actions)`. Pure and deterministic; the heart of the package.
+
+One handler per event; each changes the state through a `Turn`, which collects the actions. The three ideas:
+
+* A *seat* is a place in the mix. An executor that is going away releases its seat at once; the seat is then vacant
+  until the executor that Spark asks for instead takes it.
+* A decision is *overlaid* on what the watch says until the watch agrees, so a lagging watch never gives a seat twice.
+* What is only suspected is not counted: a deletion that nothing explains is a loss once its replacement is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from airflow_provider_spotmix.core import events as ev
+from airflow_provider_spotmix.core.actions import AnyAction, Finish, Rescue
+from airflow_provider_spotmix.core.recovery import infer_losses
+from airflow_provider_spotmix.core.seats import fill_vacancy, note_initial, release, seat_waiting, untaken
+from airflow_provider_spotmix.core.state import Executor, FleetState
+from airflow_provider_spotmix.core.turn import Turn
+
+
+class Decision(Struct, frozen=True):
+    """The state after an event and what to do about it."""
+
+    state: FleetState
+    actions: tuple[AnyAction, ...] = ()
+
+
+def decide(state: FleetState, event: ev.AnyEvent) -> Decision:
+    """Decide what an event means. Same state and event: same decision, always."""
+    if state.finished:
+        return Decision(state)
+    turn = Turn(state, event)
+    _HANDLERS[type(event)](turn, event)
+    if turn.state.synced and not turn.state.finished:
+        for app in turn.state.applications:
+            seat_waiting(turn, app)
+        note_initial(turn)
+    turn.close()
+    return Decision(turn.state, tuple(turn.actions))
+
+
+def _executor_observed(turn: Turn, event: ev.ExecutorObserved) -> None:
+    if not _enter_submission(turn, event.application, event.submission):
+        return
+    app = turn.state.applications[event.application]
+    pod = event.pod
+    known = app.executors.get(pod.uid)
+    executor = replace(known, pod=pod) if known else Executor(pod=pod, released=pod.executor_id in app.released_ids)
+    if pod.seat is not None and not pod.gated:  # the watch has caught up with our placement, or we are recovering
+        executor = replace(executor, seat=pod.seat, seat_pool=pod.seat_pool, placed_pool=pod.placed_pool, placing=False)
+    if pod.executor_id > app.highest_executor_id:
+        turn.application(app.name, highest_executor_id=pod.executor_id)
+    executor = turn.executor(app.name, executor)
+    if executor.seat is not None and not executor.placing:
+        fill_vacancy(turn, app.name, executor)
+    if pod.deleting or pod.ended:
+        release(turn, app.name, executor)
+    if pod.ended:
+        turn.account(app.name, executor, pod.finished_at or turn.at)
+    else:
+        _rescue_if_node_is_gone(turn, app.name, turn.state.applications[app.name].executors[pod.uid])
+
+
+def _executor_deleted(turn: Turn, event: ev.ExecutorDeleted) -> None:
+    app = turn.state.applications.get(event.application)
+    known = app.executors.get(event.pod.uid) if app else None
+    if app is None or known is None:
+        return
+    executor = turn.executor(app.name, known, pod=replace(event.pod, deleting=True))
+    release(turn, app.name, executor, estimated=event.estimated)
+    executor = turn.state.applications[app.name].executors[event.pod.uid]
+    turn.account(app.name, executor, event.pod.finished_at or turn.at, estimated=event.estimated)
+    app = turn.state.applications[app.name]
+    turn.application(
+        app.name,
+        executors={uid: e for uid, e in app.executors.items() if uid != event.pod.uid},
+    )
+    turn.save()
+
+
+def _enter_submission(turn: Turn, name: str, submission: str) -> bool:
+    """Follow the driver to its current submission; False for an executor of an earlier one."""
+    app = turn.state.applications.get(name)
+    if app is None or submission in app.past_submissions:
+        return False
+    if submission == app.submission:
+        return True
+    if app.submission:
+        turn.tell(f"{name}: the driver was restarted; its new submission {submission} starts with fresh seats")
+        for executor in list(app.executors.values()):
+            turn.account(name, executor, turn.at, estimated=True)
+    turn.application(
+        name,
+        submission=submission,
+        past_submissions=(*app.past_submissions, app.submission) if app.submission else (),
+        executors={},
+        vacancies=(),
+        highest_executor_id=0,
+        released_ids=frozenset(),
+    )
+    turn.save()
+    return True
+
+
+def _place_done(turn: Turn, event: ev.PlaceDone) -> None:
+    for app, executor in list(turn.state.executors()):
+        if executor.pod.uid == event.uid and executor.placing:
+            placed = turn.executor(app.name, executor, placing=False, pod=replace(executor.pod, gated=False))
+            fill_vacancy(turn, app.name, placed)
+
+
+def _place_failed(turn: Turn, event: ev.PlaceFailed) -> None:
+    """Undo the overlay: the executor waits again (a later event or tick seats it)."""
+    for app, executor in list(turn.state.executors()):
+        if executor.pod.uid == event.uid and executor.placing:
+            turn.executor(app.name, executor, placing=False, seat=None, seat_pool="", placed_pool="")
+            turn.application(app.name, vacancies=untaken(app.vacancies, event.uid))
+
+
+def _node_observed(turn: Turn, event: ev.NodeObserved) -> None:
+    known = turn.state.nodes.get(event.node.name)
+    since = None if event.node.ready else (known.not_ready_since if known else None) or turn.at
+    node = replace(event.node, not_ready_since=since)
+    turn.state = replace(
+        turn.state,
+        nodes={**turn.state.nodes, node.name: node},
+        gone_nodes=turn.state.gone_nodes - {node.name},
+    )
+
+
+def _node_deleted(turn: Turn, event: ev.NodeDeleted) -> None:
+    nodes = {name: node for name, node in turn.state.nodes.items() if name != event.node}
+    turn.state = replace(turn.state, nodes=nodes, gone_nodes=turn.state.gone_nodes | {event.node})
+    _rescue_all(turn)
+
+
+def _rescue_all(turn: Turn) -> None:
+    for app, executor in list(turn.state.executors()):
+        _rescue_if_node_is_gone(turn, app.name, executor)
+
+
+def _rescue_if_node_is_gone(turn: Turn, name: str, executor: Executor) -> None:
+    """Never on suspicion: the Node object was deleted, or it has not been ready past the deadline."""
+    state = turn.state
+    pod = executor.pod
+    if not state.synced or pod.ended or executor.rescuing or not _is_surely_gone(state, pod.node, turn.at):
+        return
+    release(turn, name, executor)
+    turn.executor(name, turn.state.applications[name].executors[pod.uid], rescuing=True)
+    turn.actions.append(Rescue(cause=turn.cause, uid=pod.uid, pod=pod.name, node=pod.node))
+
+
+def _is_surely_gone(state: FleetState, name: str, now: float) -> bool:
+    if name in state.gone_nodes:
+        return True
+    node = state.nodes.get(name)
+    if node is None or node.not_ready_since is None:
+        return False
+    return now - node.not_ready_since >= state.spec.policy.node_lost_after_seconds
+
+
+def _synced(turn: Turn, event: ev.Synced) -> None:
+    first = not turn.state.synced
+    turn.state = replace(turn.state, synced=True, gone_nodes=turn.state.gone_nodes | set(event.absent_nodes))
+    if first:
+        for name in list(turn.state.applications):
+            infer_losses(turn, name)
+    _rescue_all(turn)
+
+
+def _application_observed(turn: Turn, event: ev.ApplicationObserved) -> None:
+    app = turn.state.applications.get(event.application)
+    if app is None or (app.uid and app.uid != event.uid):
+        return
+    if app.state != event.state:
+        said = f": {event.message}" if event.message else ""
+        turn.tell(f"{app.name} is {event.state or 'NEW'}{said}", warning=event.phase is ev.ApplicationPhase.FAILED)
+    turn.application(app.name, uid=event.uid, phase=event.phase, state=event.state, message=event.message)
+    _finish_if_over(turn)
+
+
+def _application_deleted(turn: Turn, event: ev.ApplicationDeleted) -> None:
+    app = turn.state.applications.get(event.application)
+    if app is None or (app.uid and app.uid != event.uid) or app.phase.over:
+        return
+    turn.application(app.name, phase=ev.ApplicationPhase.FAILED, state="DELETED", message="its object was deleted")
+    turn.tell(f"{app.name} was deleted by someone else", warning=True)
+    _finish_if_over(turn)
+
+
+def _finish_if_over(turn: Turn) -> None:
+    apps = turn.state.applications.values()
+    if not all(app.phase.over for app in apps):
+        return
+    for app, executor in list(turn.state.executors()):
+        turn.account(app.name, executor, turn.at)
+    failed = [app for app in apps if app.phase is not ev.ApplicationPhase.SUCCEEDED]
+    message = "; ".join(f"{app.name} {app.state}: {app.message or 'no reason given'}" for app in failed)
+    turn.state = replace(turn.state, finished=True)
+    turn.actions.append(Finish(cause=turn.cause, succeeded=not failed, message=message))
+
+
+def _tick(turn: Turn, event: ev.Tick) -> None:
+    _rescue_all(turn)
+    patience = turn.state.spec.policy.vacant_seat_seconds
+    for app in list(turn.state.applications.values()):
+        if app.dynamic:
+            kept = tuple(v for v in app.vacancies if v.taken_by or event.at - v.loss.at < patience)
+            if len(kept) != len(app.vacancies):
+                turn.application(app.name, vacancies=kept)
+                turn.save()
+
+
+_E = TypeVar("_E", bound=ev.Event)
+_HANDLERS: dict[type[ev.Event], Callable[[Turn, Any], None]] = {
+    ev.ApplicationObserved: _application_observed,
+    ev.ApplicationDeleted: _application_deleted,
+    ev.ExecutorObserved: _executor_observed,
+    ev.ExecutorDeleted: _executor_deleted,
+    ev.NodeObserved: _node_observed,
+    ev.NodeDeleted: _node_deleted,
+    ev.Synced: _synced,
+    ev.PlaceDone: _place_done,
+    ev.PlaceFailed: _place_failed,
+    ev.Tick: _tick,
+}

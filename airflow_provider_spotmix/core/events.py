@@ -1,0 +1,153 @@
+"""What happened: the only inputs of a decision. Time is data: ``at`` is seconds since the epoch, UTC.
+
+``id`` names the observation (``pods/NAME@RESOURCE_VERSION``) and travels as the cause of every action it leads to.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class ApplicationPhase(StrEnum):
+    """States of an application, the same for every backend."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @property
+    def over(self) -> bool:
+        """Whether the application has ended for good."""
+        return self in (ApplicationPhase.SUCCEEDED, ApplicationPhase.FAILED)
+
+
+class PodFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a decision needs to know of an executor pod."""
+
+    uid: str
+    name: str
+    executor_id: int
+    phase: str = "Pending"
+    gated: bool = False
+    node: str = ""
+    deleting: bool = False
+    created_at: float = 0.0
+    scheduled_at: float | None = None
+    finished_at: float | None = None
+    disruption: str = ""  # reason of the DisruptionTarget condition
+    reason: str = ""  # status.reason, as the kubelet writes it on a node shutdown
+    exit_code: int | None = None
+    exit_reason: str = ""  # OOMKilled, Error, Completed
+    seat: int | None = None
+    seat_pool: str = ""
+    placed_pool: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process is over."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+class NodeFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a decision needs to know of a node."""
+
+    name: str
+    ready: bool = True
+    not_ready_since: float | None = None
+    taints: tuple[str, ...] = ()  # keys
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Something that happened, with the time and the observation it was read from."""
+
+    at: float
+    id: str = ""
+
+
+class ApplicationObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """The application's object was read."""
+
+    application: str
+    uid: str
+    phase: ApplicationPhase
+    state: str = ""  # in the backend's own word
+    message: str = ""
+
+
+class ApplicationDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """The application's object is gone."""
+
+    application: str
+    uid: str
+
+
+class ExecutorObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """An executor pod was read."""
+
+    application: str
+    submission: str
+    pod: PodFacts
+
+
+class ExecutorDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """An executor pod is gone from the API server; ``pod`` is its last known state."""
+
+    application: str
+    submission: str
+    pod: PodFacts
+    estimated: bool = False  # noticed by its absence, so the time is an upper bound
+
+
+class NodeObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """A node was read."""
+
+    node: NodeFacts
+
+
+class NodeDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """A node is gone from the API server."""
+
+    node: str
+
+
+class Synced(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Everything there is has been read: placing may begin, or go on after a reconnection.
+
+    ``absent_nodes``: nodes that executors are bound to and that the API server, asked by name, does not have.
+    """
+
+    absent_nodes: tuple[str, ...] = ()
+
+
+class PlaceDone(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """The API server accepted a placement."""
+
+    uid: str
+
+
+class PlaceFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """The API server refused a placement, or it was not tried; the executor is still gated."""
+
+    uid: str
+    reason: str
+
+
+class Tick(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Time passed: deadlines are looked at, refused placements are tried again."""
+
+
+AnyEvent = (
+    ApplicationObserved
+    | ApplicationDeleted
+    | ExecutorObserved
+    | ExecutorDeleted
+    | NodeObserved
+    | NodeDeleted
+    | Synced
+    | PlaceDone
+    | PlaceFailed
+    | Tick
+)

@@ -1,0 +1,21 @@
+"""Policy: the numbers that decisions depend on. All times in seconds."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How patient the controller is.
+
+    Attributes:
+        node_lost_after_seconds: a node whose Ready condition has been False or Unknown for this long is taken for lost
+            and its executors are rescued. The condition itself turns Unknown only after the cluster's
+            node-monitor-grace-period (50 s by default since Kubernetes 1.32).
+        vacant_seat_seconds: with dynamic allocation, how long a vacated seat waits for its replacement before it
+            expires; with a fixed number of executors a vacant seat never expires.
+
+    """
+
+    node_lost_after_seconds: float = 10.0
+    vacant_seat_seconds: float = 120.0

@@ -1,0 +1,65 @@
+"""One decision in the making: the state so far and the actions so far. Internal to the core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from airflow_provider_spotmix.core import events as ev
+from airflow_provider_spotmix.core.actions import AnyAction, SaveCheckpoint, Tell
+from airflow_provider_spotmix.core.state import Account, ApplicationState, Executor, FleetState
+
+
+class Turn:
+    """One decision in the making: the state so far and the actions so far."""
+
+    def __init__(self, state: FleetState, event: ev.AnyEvent) -> None:
+        self.state = state
+        self.at = event.at
+        self.cause = event.id or type(event).__name__
+        self.actions: list[AnyAction] = []
+        self._save = False
+
+    # -- changing the state
+
+    def application(self, name: str, **changes: Any) -> ApplicationState:
+        """Change an application."""
+        app = replace(self.state.applications[name], **changes)
+        self.state = replace(self.state, applications={**self.state.applications, name: app})
+        return app
+
+    def executor(self, app: str, executor: Executor, **changes: Any) -> Executor:
+        """Add or change an executor."""
+        changed = replace(executor, **changes)
+        known = self.state.applications[app].executors
+        self.application(app, executors={**known, changed.pod.uid: changed})
+        return changed
+
+    def save(self) -> None:
+        """Ask for a checkpoint at the end of the turn."""
+        self._save = True
+
+    def tell(self, message: str, *, warning: bool = False) -> None:
+        """Ask for a line in the task log."""
+        self.actions.append(Tell(cause=self.cause, message=message, warning=warning))
+
+    def close(self) -> None:
+        """Finish the turn: one checkpoint at most."""
+        if self._save and not self.state.finished:
+            self.actions.append(SaveCheckpoint(cause=self.cause))
+
+    def account(self, name: str, executor: Executor, until: float, *, estimated: bool = False) -> None:
+        """Close the executor's account: how long it held a node of its pool."""
+        pod = executor.pod
+        if executor.accounted or pod.scheduled_at is None or not executor.placed_pool:
+            return
+        if pod.uid in self.state.applications[name].executors:
+            self.executor(name, self.state.applications[name].executors[pod.uid], accounted=True)
+        account = self.state.ledger.get(executor.placed_pool, Account())
+        account = Account(
+            executors=account.executors + 1,
+            seconds=account.seconds + max(0.0, until - pod.scheduled_at),
+            estimated=account.estimated or estimated,
+        )
+        self.state = replace(self.state, ledger={**self.state.ledger, executor.placed_pool: account})
