@@ -130,7 +130,7 @@ class NotFound(ApiError):
     def _remedy(self) -> str:
         if self.call.name and self.call.verb != "create":
             return ""
-        return f"check that the namespace exists and that the cluster serves '{self.call.resource}' (is its CRD installed?)"
+        return f"check the namespace, and that the cluster serves '{self.call.resource}' (is its CRD installed?)"
 
 
 class Conflict(ApiError):

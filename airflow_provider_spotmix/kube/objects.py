@@ -277,6 +277,11 @@ class Raw(_Object, frozen=True):
     status: dict[str, Any] = {}
 
 
+def metadata_of(thing: Any) -> ObjectMeta:
+    """Return the metadata of any object of the API: a struct of this module, or a dict."""
+    return convert(thing.get("metadata") or {}, ObjectMeta) if isinstance(thing, dict) else thing.metadata
+
+
 def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     """Build a JSON decoder that knows :class:`Timestamp`. Building is slow, decoding is fast: keep it."""
     return msgspec.json.Decoder(kind, dec_hook=_decode_custom, strict=True)

@@ -1,0 +1,232 @@
+"""An HTTP session to one API server, with credentials kept fresh.
+
+kubernetes_asyncio's configuration loaders give tokens, certificates, exec plugins and auth providers; its REST client
+gives TLS and proxies. Its models and generated calls are not used. This module adds what the loaders leave out: a
+``tokenFile`` is read again, an exec plugin's token is renewed before it expires, a 401 renews at once, and ``as``
+(impersonation) is honoured instead of silently dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import importlib
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+from multidict import CIMultiDict
+
+from airflow_provider_spotmix import __version__
+from airflow_provider_spotmix.kube.config import public_address
+from airflow_provider_spotmix.kube.errors import ApiUnavailable, Call, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from airflow_provider_spotmix.kube.config import ClusterConfig
+    from airflow_provider_spotmix.kube.kubeconfig import Selected
+    from airflow_provider_spotmix.kube.retry import Limits
+
+# As client-go: service account tokens are rotated on disk, so a token file is read again every minute.
+_TOKEN_FILE_SECONDS: Final = 60.0
+# Renew an exec plugin's token this long before it expires, or after 80 % of its life if that is later.
+_RENEW_EARLY_SECONDS: Final = 300.0
+_EXEC_PLUGIN_SECONDS: Final = 60.0
+# A storm of 401s runs the exec plugin once, not once per call.
+_RENEW_AT_MOST_EVERY_SECONDS: Final = 5.0
+# Requests and watches on retired connections may finish before those are closed.
+_RETIRED_SECONDS: Final = 60.0
+
+_LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError, AssertionError, RuntimeError, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to send. ``body`` is plain JSON; ``query`` leaves out ``None`` values."""
+
+    call: Call
+    method: str
+    path: str
+    query: Mapping[str, str | int | bool | None] = field(default_factory=dict)
+    body: Mapping[str, Any] | Sequence[Any] | None = None
+    content_type: str = "application/json"
+    timeout: aiohttp.ClientTimeout = field(default_factory=aiohttp.ClientTimeout)
+
+
+@dataclass(slots=True)
+class _Credentials:
+    """One loading of the configuration: connections made with it, and when it wants renewal (epoch seconds)."""
+
+    rest: Any
+    configuration: Any
+    headers: CIMultiDict[str]
+    renew_at: float | None
+    loaded_at: float
+
+
+class Session:
+    """Sends requests; knows nothing of Kubernetes' objects. Bound to the event loop it was opened on."""
+
+    def __init__(self, cluster: ClusterConfig, limits: Limits) -> None:
+        self._cluster = cluster
+        self._limits = limits
+        self._credentials: _Credentials | None = None
+        self._renewing = asyncio.Lock()
+        self._retired: set[asyncio.Task[None]] = set()
+        self.server = public_address(cluster.select().server)
+
+    async def open(self) -> None:
+        """Load the credentials. Raises :class:`ConfigError`."""
+        self._credentials = await _load(self._cluster)
+
+    async def send(self, request: Request) -> aiohttp.ClientResponse:
+        """Send one request and return the response, whatever its status, with its body unread.
+
+        Raises :class:`ApiUnavailable` for transport errors and :class:`ConfigError` when credentials cannot be renewed.
+        """
+        credentials = await self._fresh()
+        headers = CIMultiDict(credentials.headers)
+        headers["Content-Type"] = request.content_type
+        if token := await credentials.configuration.get_api_key_with_prefix("BearerToken"):
+            # A token file often ends with a newline, which a header must not.
+            headers["Authorization"] = token.strip()
+        query = {key: _query_value(value) for key, value in request.query.items() if value is not None}
+        url = credentials.configuration.host + request.path + (f"?{urlencode(query)}" if query else "")
+        with self.transport_errors(request.call):
+            response: aiohttp.ClientResponse = await credentials.rest.request(
+                request.method,
+                url,
+                headers=headers,
+                body=request.body,
+                _preload_content=False,
+                _request_timeout=request.timeout,
+            )
+            return response
+
+    async def renew(self, tried_at: float) -> bool:
+        """After a 401 to a call sent at ``tried_at`` (monotonic), load the credentials anew.
+
+        Returns whether it is worth trying again: ``False`` when they were loaded only just before that call.
+        """
+        async with self._renewing:
+            current = self._credentials
+            if current is None or current.loaded_at > tried_at:
+                return current is not None
+            if time.monotonic() - current.loaded_at < _RENEW_AT_MOST_EVERY_SECONDS:
+                return False
+            await self._replace(await _load(self._cluster))
+            return True
+
+    async def close(self) -> None:
+        """Close all connections. Idempotent."""
+        for task in self._retired:
+            task.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
+        credentials, self._credentials = self._credentials, None
+        if credentials is not None:
+            await credentials.rest.close()
+
+    @contextmanager
+    def transport_errors(self, call: Call) -> Iterator[None]:
+        """Turn whatever aiohttp raises inside into :class:`ApiUnavailable`."""
+        try:
+            yield
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise ApiUnavailable(call, self.server, _cause(error), maybe_done=False) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnavailable(call, self.server, _cause(error)) from error
+
+    async def _fresh(self) -> _Credentials:
+        if self._credentials is None:
+            raise ConfigError(f"the client for {self.server} is closed; connect again")
+        if self._credentials.renew_at is not None and time.time() >= self._credentials.renew_at:
+            async with self._renewing:
+                current = self._credentials
+                if current.renew_at is not None and time.time() >= current.renew_at:
+                    await self._replace(await _load(self._cluster))
+        return self._credentials
+
+    async def _replace(self, fresh: _Credentials) -> None:
+        old, self._credentials = self._credentials, fresh
+        if old is None:
+            return
+        task = asyncio.get_running_loop().create_task(_close_later(old.rest))
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+
+
+async def _close_later(rest: Any) -> None:
+    try:
+        await asyncio.sleep(_RETIRED_SECONDS)
+    finally:
+        await rest.close()
+
+
+async def _load(cluster: ClusterConfig) -> _Credentials:
+    """Load configuration through kubernetes_asyncio. Importing it takes over a second, so a thread does that."""
+    chosen = cluster.select()
+    client = await asyncio.to_thread(importlib.import_module, "kubernetes_asyncio.client")
+    config = importlib.import_module("kubernetes_asyncio.config")
+    rest = importlib.import_module("kubernetes_asyncio.client.rest")
+    configuration = client.Configuration()
+    try:
+        async with asyncio.timeout(_EXEC_PLUGIN_SECONDS):
+            loader = await config.load_kube_config_from_dict(
+                _single_context(chosen), context=chosen.context, client_configuration=configuration
+            )
+        # Go's TLS, and so kubectl, accepts CA certificates without key identifiers; Python 3.13 would not by default.
+        configuration.disable_strict_ssl_verification = True
+        if not cluster.verify_tls:
+            configuration.verify_ssl = False
+        rest_client = rest.RESTClientObject(configuration)
+    except (config.ConfigException, *_LOAD_ERRORS) as error:
+        raise ConfigError(f"cannot load the credentials of context {chosen.context!r}: {_cause(error)}") from error
+    return _Credentials(rest_client, configuration, _headers(chosen), _renew_at(chosen, loader), time.monotonic())
+
+
+def _single_context(chosen: Selected) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": chosen.context,
+        "contexts": [{"name": chosen.context, "context": {"cluster": "cluster", "user": "user"}}],
+        "clusters": [{"name": "cluster", "cluster": {**chosen.cluster, "server": chosen.server}}],
+        "users": [{"name": "user", "user": dict(chosen.user)}],
+    }
+
+
+def _renew_at(chosen: Selected, loader: Any) -> float | None:
+    if chosen.user.get("tokenFile") and not chosen.user.get("token"):
+        return time.time() + _TOKEN_FILE_SECONDS
+    expiry: dt.datetime | None = getattr(loader, "exec_plugin_expiry", None)
+    if expiry is None:
+        return None
+    life = expiry.timestamp() - time.time()
+    return time.time() + max(life - _RENEW_EARLY_SECONDS, life * 0.8, _RENEW_AT_MOST_EVERY_SECONDS)
+
+
+def _headers(chosen: Selected) -> CIMultiDict[str]:
+    headers = CIMultiDict({"User-Agent": f"spotmix/{__version__}", "Accept": "application/json"})
+    if chosen.user.get("as"):
+        headers["Impersonate-User"] = str(chosen.user["as"])
+        for group in chosen.user.get("as-groups") or []:
+            headers.add("Impersonate-Group", str(group))
+    unsupported = [key for key in ("as-uid", "as-user-extra") if chosen.user.get(key)]
+    if unsupported:
+        raise ConfigError(
+            f"context {chosen.context!r} uses {', '.join(unsupported)}, which is not supported; remove it"
+        )
+    return headers
+
+
+def _query_value(value: str | int | bool | None) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _cause(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
