@@ -4,57 +4,72 @@ Use, in a trigger, a worker or the agent alike::
 
     hub = Hub.shared()
     async with hub.client(cluster) as kube, hub.subscribe(cluster, PODS, "spark", key=fleet_id) as pods:
-        async for item in pods:            # Synced first, then Changed | Disconnected | Connected | Synced ...
+        async for item in pods:            # Synced, then Changed | Disconnected | Connected | Synced ...
             ...
 
+``Synced`` is the first item unless the API server cannot be reached: then ``Disconnected`` comes before it.
 A hub belongs to one event loop. Its background tasks start with an empty ``contextvars.Context``, so nothing of the
 first subscriber (its task log, for one) sticks to them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+import asyncio
+import weakref
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from airflow_provider_spotmix.kube.watch import Item
+from airflow_provider_spotmix.fleet.feed import Feed, FeedItem, Unavailable
+from airflow_provider_spotmix.fleet.sharing import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 
     from airflow_provider_spotmix.kube.client import Kube
     from airflow_provider_spotmix.kube.config import ClusterConfig
-    from airflow_provider_spotmix.kube.errors import KubeError
     from airflow_provider_spotmix.kube.resources import Resource
 
+__all__ = ["FLEET_LABEL", "FeedItem", "Hub", "Unavailable"]
+
 T = TypeVar("T")
+V = TypeVar("V")
 
-FLEET_LABEL = "spotmix.io/fleet"
+FLEET_LABEL: Final = "spotmix.io/fleet"
 
+# Fleets often follow one another: keep a watch that long for the next one.
+_LINGER_SECONDS: Final = 10.0
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
-    """The only item of an ``optional`` subscription that RBAC (or the cluster) does not permit."""
-
-    error: KubeError
-
-
-FeedItem: TypeAlias = Item[T] | Unavailable
+_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
 
 
 class Hub:
-    """Shares clients and watches between the fleets of one process and event loop."""
+    """Shares clients and watches between the fleets of one process and event loop.
+
+    ``linger_seconds``: how long what nobody uses any more is kept for the next user.
+    """
+
+    def __init__(self, *, linger_seconds: float = _LINGER_SECONDS) -> None:
+        self._shared = Shared(linger_seconds)
 
     @classmethod
     def shared(cls) -> Hub:
         """Return the hub of the running event loop, made at first use."""
-        raise NotImplementedError
+        loop = asyncio.get_running_loop()
+        for other in [each for each in _hubs if each.is_closed()]:
+            del _hubs[other]
+        return _hubs.setdefault(loop, cls())
 
-    def client(self, cluster: ClusterConfig) -> AbstractAsyncContextManager[Kube]:
-        """Share one client per cluster identity; it is closed some time after its last user has left."""
-        raise NotImplementedError
+    @asynccontextmanager
+    async def client(self, cluster: ClusterConfig) -> AsyncGenerator[Kube, None]:
+        """Share one client per cluster identity; it is closed some time after its last user has left.
 
-    def subscribe(
+        Raises :class:`~.errors.ConfigError`.
+        """
+        async with self._shared.use(("client", cluster.identity()), lambda: _connected(cluster)) as kube:
+            yield kube
+
+    @asynccontextmanager
+    async def subscribe(
         self,
         cluster: ClusterConfig,
         resource: Resource[T],
@@ -65,7 +80,7 @@ class Hub:
         selector: str | None = None,
         optional: bool = False,
         queue_size: int = 1000,
-    ) -> AbstractAsyncContextManager[AsyncIterator[FeedItem[T]]]:
+    ) -> AsyncGenerator[AsyncIterator[FeedItem[T]], None]:
         """Follow a collection through the shared watch.
 
         - ``key``: deliver only objects whose label ``index_label`` has this value; the shared watch then selects on the
@@ -77,8 +92,44 @@ class Hub:
 
         The iterator raises a :class:`~.errors.KubeError` when the LIST is refused for good.
         """
-        raise NotImplementedError
+        if key == "":
+            raise ValueError(f"empty key; give the value of the label {index_label!r}, or None for everything")
+        chosen = index_label if key is not None else selector
+        identity = cluster.identity()
+        feed_key = ("feed", identity, resource.path(namespace), chosen, index_label)
+
+        @asynccontextmanager
+        async def opening() -> AsyncGenerator[Feed[T], None]:
+            feed = Feed(resource, namespace, chosen, index_label, on_failure=lambda: self._shared.forget(feed_key))
+            async with self.client(cluster) as kube, feed.running(kube):
+                yield feed
+
+        async with self._shared.use(feed_key, opening) as feed:
+            subscription = feed.subscribe(key, queue_size, optional=optional)
+            try:
+                yield subscription
+            finally:
+                feed.unsubscribe(subscription)
+
+    def share(
+        self,
+        key: Hashable,
+        opening: Callable[[], AbstractAsyncContextManager[V]],
+        *,
+        linger_seconds: float | None = None,
+    ) -> AbstractAsyncContextManager[V]:
+        """Share anything else in the same way: opened by its first user in a task of its own, closed after the last."""
+        return self._shared.use(("other", key), opening, linger_seconds=linger_seconds)
 
     async def close(self) -> None:
         """Stop all watches and close all clients now."""
-        raise NotImplementedError
+        await self._shared.close()
+
+
+@asynccontextmanager
+async def _connected(cluster: ClusterConfig) -> AsyncGenerator[Kube, None]:
+    kube = await cluster.connect()
+    try:
+        yield kube
+    finally:
+        await kube.close()

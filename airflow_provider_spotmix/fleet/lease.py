@@ -1,27 +1,63 @@
 """One controller per fleet: every controller process renews one Lease per namespace, and others judge it by that.
 
 The holder judges itself by its own monotonic clock, counted from before each renewal was sent; others judge it by when
-*they* last saw the Lease change. Clocks of different machines are never compared, so skew cannot make two holders.
+*they* last saw the Lease change, as client-go's leader election does. Clocks of different machines are never compared,
+so skew cannot make two holders.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+import os
+import re
+import secrets
+import socket
+import time
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_spotmix.kube.errors import (
+    AlreadyExists,
+    ApiUnavailable,
+    Conflict,
+    KubeError,
+    NotFound,
+    ServerError,
+)
+from airflow_provider_spotmix.kube.objects import Lease, Timestamp
+from airflow_provider_spotmix.kube.resources import LEASES
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, Callable
 
     from airflow_provider_spotmix.fleet.hub import Hub
     from airflow_provider_spotmix.kube.client import Kube
     from airflow_provider_spotmix.kube.config import ClusterConfig
 
-DURATION_SECONDS = 6.0
-RENEW_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+DURATION_SECONDS: Final = 6.0
+RENEW_SECONDS: Final = 2.0
+
+_LABELS: Final = {"app.kubernetes.io/managed-by": "spotmix", "spotmix.io/lease": "controller"}
+_SELECTOR: Final = "spotmix.io/lease=controller"
+# A released Lease is deleted within this time or left to expire.
+_RELEASE_SECONDS: Final = 5.0
+# Whoever waits for an expiry looks again this long after it.
+_AFTER_EXPIRY_SECONDS: Final = 0.05
 
 
 def new_controller_id() -> str:
     """Draw the id of a controller process: host, pid and chance; a DNS label that fits in a Lease's name."""
-    raise NotImplementedError
+    host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")[:30].strip("-") or "host"
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def lease_name(controller_id: str) -> str:
+    """Return the name of a controller's Lease."""
+    return f"spotmix-{controller_id}"
 
 
 class ControllerLease:
@@ -29,6 +65,8 @@ class ControllerLease:
 
     Fencing: note :attr:`epoch` when claiming a fleet; act only while ``lease.holds(epoch)``. After a lapse (we were cut
     off for longer than the duration, or the Lease was deleted) the epoch is another one: claim the fleet again first.
+
+    ``duration_seconds`` is rounded up to whole seconds in the Lease, which has no fractions; we use the shorter one.
     """
 
     def __init__(
@@ -39,42 +77,164 @@ class ControllerLease:
         *,
         duration_seconds: float = DURATION_SECONDS,
         renew_seconds: float = RENEW_SECONDS,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        raise NotImplementedError
+        if not 0 < renew_seconds < duration_seconds:
+            raise ValueError(
+                f"renew_seconds={renew_seconds} must be positive and less than duration_seconds={duration_seconds}; "
+                "a third of it leaves room for two failed renewals"
+            )
+        self._kube = kube
+        self._namespace = namespace
+        self._controller_id = controller_id
+        self._duration_seconds = duration_seconds
+        self._renew_seconds = renew_seconds
+        self._now = now
+        self._uid = ""
+        self._renewed_at: float | None = None
+        self._epoch = 0
+        self._renewals: asyncio.Task[None] | None = None
 
     @property
     def controller_id(self) -> str:
         """Name to put into a checkpoint as the holder."""
-        raise NotImplementedError
+        return self._controller_id
 
     @property
     def held(self) -> bool:
         """False as soon as the last successful renewal is older than the duration, by our monotonic clock."""
-        raise NotImplementedError
+        return self._renewed_at is not None and _clock() - self._renewed_at < self._duration_seconds
 
     @property
     def epoch(self) -> int:
         """Number of times that the Lease was taken; 1 after entering, one more after each lapse."""
-        raise NotImplementedError
+        return self._epoch
 
     def holds(self, epoch: int) -> bool:
         """Tell whether we have held the Lease without a lapse since ``epoch``."""
-        return self.held and self.epoch == epoch
+        return self.held and self._epoch == epoch
 
     async def __aenter__(self) -> ControllerLease:
         """Create the Lease and keep renewing it. Raises :class:`~.errors.KubeError` when that is refused."""
-        raise NotImplementedError
+        await self._take()
+        self._renewals = asyncio.get_running_loop().create_task(self._keep_renewing())
+        return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Stop renewing and delete the Lease: others may take over at once."""
-        raise NotImplementedError
+        renewals, self._renewals = self._renewals, None
+        if renewals is not None:
+            renewals.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewals
+        # Stop acting before telling others that they may.
+        self._renewed_at = None
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._kube.delete(LEASES, self._name, self._namespace, uid=self._uid or None)
+        except (NotFound, Conflict):
+            pass
+        except (KubeError, TimeoutError) as error:
+            log.info("Lease %s is not deleted and will expire by itself: %s", self._name, error)
+
+    @property
+    def _name(self) -> str:
+        return lease_name(self._controller_id)
+
+    async def _keep_renewing(self) -> None:
+        due = _clock()
+        while True:
+            due = max(due + self._renew_seconds, _clock())
+            await asyncio.sleep(due - _clock())
+            try:
+                # A renewal that takes longer is hopeless, and another attempt may do better.
+                async with asyncio.timeout(self._duration_seconds / 2):
+                    await self._renew()
+            except (KubeError, TimeoutError) as error:
+                log.warning(
+                    "Lease %s in %s is not renewed (%s): %s", self._name, self._namespace, self._standing(), error
+                )
+
+    async def _renew(self) -> None:
+        sent_at = _clock()
+        try:
+            await self._kube.patch(
+                LEASES, self._name, {"metadata": {"uid": self._uid}, "spec": self._times()}, self._namespace
+            )
+        except (NotFound, Conflict):
+            # Somebody who judged us dead removed it, and may have taken our fleets: start a new epoch.
+            self._renewed_at = None
+            await self._take()
+        else:
+            self._confirm(sent_at)
+
+    async def _take(self) -> None:
+        sent_at = _clock()
+        spec = {
+            "holderIdentity": self._controller_id,
+            "leaseDurationSeconds": max(1, -int(-self._duration_seconds // 1)),
+            "acquireTime": Timestamp(self._now()).rfc3339_micro(),
+            "leaseTransitions": self._epoch,
+            **self._times(),
+        }
+        body = {"metadata": {"name": self._name, "labels": dict(_LABELS)}, "spec": spec}
+        try:
+            lease = await self._kube.create(LEASES, body, self._namespace)
+        except (AlreadyExists, ApiUnavailable, ServerError) as error:
+            lease = await self._adopt(error)
+        self._uid = lease.metadata.uid
+        self._confirm(sent_at)
+
+    async def _adopt(self, error: KubeError) -> Lease:
+        """After a create of unknown outcome: the id is ours alone, so a Lease of that name is our own."""
+        try:
+            lease = await self._kube.get(LEASES, self._name, self._namespace)
+        except NotFound:
+            raise error from None
+        if lease.spec.holder_identity != self._controller_id:
+            raise error
+        return await self._kube.patch(
+            LEASES, self._name, {"metadata": {"uid": lease.metadata.uid}, "spec": self._times()}, self._namespace
+        )
+
+    def _confirm(self, sent_at: float) -> None:
+        if not self.held:
+            self._epoch += 1
+        # Counted from before the request left, so that we let go before anybody who saw its effect may take over.
+        self._renewed_at = sent_at
+
+    def _times(self) -> dict[str, Any]:
+        return {"renewTime": Timestamp(self._now()).rfc3339_micro()}
+
+    def _standing(self) -> str:
+        if self._renewed_at is None:
+            return "lost"
+        left = self._renewed_at + self._duration_seconds - _clock()
+        return f"held for another {left:.1f} s" if left > 0 else "lapsed"
+
+
+@dataclass(slots=True)
+class _Observation:
+    """A Lease, and when by our clock it was first seen like this."""
+
+    lease: Lease
+    changed_at: float
+
+    @property
+    def expires_at(self) -> float:
+        return self.changed_at + (self.lease.spec.lease_duration_seconds or DURATION_SECONDS)
 
 
 class HolderWatch:
     """Judge other controllers of a namespace. One LIST per period serves all who ask."""
 
     def __init__(self, kube: Kube, namespace: str, *, poll_seconds: float = RENEW_SECONDS) -> None:
-        raise NotImplementedError
+        self._kube = kube
+        self._namespace = namespace
+        self._poll_seconds = poll_seconds
+        self._seen: dict[str, _Observation] = {}
+        self._listed_at: float | None = None
+        self._listing = asyncio.Lock()
 
     async def is_expired(self, controller_id: str) -> bool:
         """Tell whether that controller is dead or gone: Lease missing, or not seen to change for its duration.
@@ -82,22 +242,95 @@ class HolderWatch:
         The first call for a holder only starts the observation, unless the Lease is missing. Raises
         :class:`~.errors.KubeError` when the API server cannot be asked: no answer is no evidence.
         """
-        raise NotImplementedError
+        await self._look(self._listing_needed_since(controller_id))
+        return self._judge(controller_id)
 
     async def wait_until_expired(self, controller_id: str) -> None:
         """Return once that controller is dead or gone; API errors are waited out."""
-        raise NotImplementedError
+        while True:
+            try:
+                if await self.is_expired(controller_id):
+                    return
+            except KubeError as error:
+                log.info("Cannot look at the leases of %s, will try again: %s", self._namespace, error)
+            await asyncio.sleep(self._pause(controller_id))
 
     async def remove_expired(self, controller_id: str) -> bool:
-        """After a takeover, delete the Lease of a controller that we saw expire, unless it has come back meanwhile."""
-        raise NotImplementedError
+        """After a takeover, delete the Lease of a controller that we saw expire, unless it has come back meanwhile.
+
+        Returns whether it is gone. Raises :class:`~.errors.KubeError` when the deletion is refused.
+        """
+        observed = self._seen.get(lease_name(controller_id))
+        if observed is None:
+            return True
+        if not self._judge(controller_id):
+            return False
+        metadata = observed.lease.metadata
+        try:
+            await self._kube.delete(
+                LEASES, metadata.name, self._namespace, uid=metadata.uid, resource_version=metadata.resource_version
+            )
+        except NotFound:
+            return True
+        except Conflict:
+            return False
+        return True
+
+    def _judge(self, controller_id: str) -> bool:
+        """Judge by the last listing, not by the present: a renewal since then would not have been seen."""
+        observed = self._seen.get(lease_name(controller_id))
+        return observed is None or (self._listed_at is not None and self._listed_at > observed.expires_at)
+
+    def _listing_needed_since(self, controller_id: str) -> float:
+        """Return how old the listing may be: never older than a new holder or the moment of an expiry."""
+        observed = self._seen.get(lease_name(controller_id))
+        if observed is None or observed.expires_at < _clock():
+            return _clock()
+        return _clock() - self._poll_seconds
+
+    def _pause(self, controller_id: str) -> float:
+        observed = self._seen.get(lease_name(controller_id))
+        left = observed.expires_at - _clock() if observed is not None else 0.0
+        return min(self._poll_seconds, left + _AFTER_EXPIRY_SECONDS) if left > 0 else self._poll_seconds
+
+    async def _look(self, needed_since: float) -> None:
+        """List the leases, unless somebody did since then."""
+        async with self._listing:
+            if self._listed_at is not None and self._listed_at >= needed_since:
+                return
+            asked_at = _clock()
+            leases = (await self._kube.list(LEASES, self._namespace, label_selector=_SELECTOR)).items
+            self._listed_at = asked_at
+            self._seen = {lease.metadata.name: self._observe(lease) for lease in leases}
+
+    def _observe(self, lease: Lease) -> _Observation:
+        before = self._seen.get(lease.metadata.name)
+        if before is not None and before.lease.metadata.resource_version == lease.metadata.resource_version:
+            return before
+        return _Observation(lease, _clock())
 
 
 def shared_lease(hub: Hub, cluster: ClusterConfig, namespace: str) -> AbstractAsyncContextManager[ControllerLease]:
-    """Share this process's Lease for a namespace among its fleets; deleted some time after the last one has left."""
-    raise NotImplementedError
+    """Share this process's Lease for a namespace among its fleets; deleted once the last one has left."""
+
+    @asynccontextmanager
+    async def opening() -> AsyncGenerator[ControllerLease, None]:
+        async with hub.client(cluster) as kube, ControllerLease(kube, namespace, new_controller_id()) as lease:
+            yield lease
+
+    return hub.share(("lease", cluster.identity(), namespace), opening, linger_seconds=0)
 
 
 def shared_holders(hub: Hub, cluster: ClusterConfig, namespace: str) -> AbstractAsyncContextManager[HolderWatch]:
     """Share one :class:`HolderWatch` per namespace among the fleets of this process."""
-    raise NotImplementedError
+
+    @asynccontextmanager
+    async def opening() -> AsyncGenerator[HolderWatch, None]:
+        async with hub.client(cluster) as kube:
+            yield HolderWatch(kube, namespace)
+
+    return hub.share(("holders", cluster.identity(), namespace), opening)
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
@@ -18,6 +17,8 @@ from airflow_provider_spotmix.kube.objects import metadata_of
 from airflow_provider_spotmix.kube.retry import Backoff
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
     from airflow_provider_spotmix.kube.client import Kube, Listing
     from airflow_provider_spotmix.kube.resources import Resource
 
