@@ -27,7 +27,7 @@ READY := .venv/.synced
 GO_DIRS := $(dir $(wildcard airflow_provider_spotmix/lab/go/go.mod))
 PYTEST := COVERAGE_FILE=build/coverage/data $(BIN)/python -m pytest
 
-.PHONY: help demo up down test unit lint lint-python lint-layers lint-go lint-lock bench docs clean
+.PHONY: help demo up down test unit lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -53,11 +53,14 @@ unit: $(READY) ## only the tests that need no cluster: seconds
 	@mkdir -p build/coverage
 	@$(PYTEST) -m "not cluster and not spark and not airflow" --durations=5 $(ARGS)
 
-lint: lint-python lint-layers lint-go lint-lock ## style, types, layers, Go, lock file
+lint: $(READY) ## style, types, layers, lock file, Go; goes on after a failure, to show all at once
+	@$(MAKE) -k lint-style lint-types lint-layers lint-lock lint-go
 
-lint-python: $(READY)
+lint-style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-types: $(READY)
 	$(BIN)/mypy
 
 lint-layers: $(READY)
