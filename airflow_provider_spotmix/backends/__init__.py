@@ -1,0 +1,21 @@
+"""Backends: one file per custom resource that runs Spark applications."""
+
+from __future__ import annotations
+
+from airflow_provider_spotmix.backends.base import Backend
+from airflow_provider_spotmix.backends.kubeflow import Kubeflow
+from airflow_provider_spotmix.core.errors import InvalidInputError
+
+_BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Kubeflow(),)}
+
+
+def backend(name: str) -> Backend:
+    """Return the backend of that name.
+
+    Raises:
+        InvalidInputError: there is none.
+
+    """
+    if name not in _BACKENDS:
+        raise InvalidInputError(f"unknown backend {name!r}; known: {', '.join(_BACKENDS)}")
+    return _BACKENDS[name]

@@ -121,3 +121,8 @@ def decode(text: str) -> Checkpoint:
 
 class _Schema(Struct):
     schema: int
+
+
+def held_by(checkpoint: Checkpoint, holder: str) -> Checkpoint:
+    """Return the same checkpoint with another holder."""
+    return replace(checkpoint, holder=holder)

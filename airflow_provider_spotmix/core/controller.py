@@ -123,6 +123,12 @@ def _place_failed(turn: Turn, event: ev.PlaceFailed) -> None:
             turn.application(app.name, vacancies=untaken(app.vacancies, event.uid))
 
 
+def _rescue_failed(turn: Turn, event: ev.RescueFailed) -> None:
+    for app, executor in list(turn.state.executors()):
+        if executor.pod.uid == event.uid:
+            turn.executor(app.name, executor, rescuing=False)
+
+
 def _node_observed(turn: Turn, event: ev.NodeObserved) -> None:
     known = turn.state.nodes.get(event.node.name)
     since = None if event.node.ready else (known.not_ready_since if known else None) or turn.at
@@ -151,8 +157,8 @@ def _rescue_if_node_is_gone(turn: Turn, name: str, executor: Executor) -> None:
     pod = executor.pod
     if not state.synced or pod.ended or executor.rescuing or not _is_surely_gone(state, pod.node, turn.at):
         return
-    release(turn, name, executor)
-    turn.executor(name, turn.state.applications[name].executors[pod.uid], rescuing=True)
+    # Its seat stays its own until the API server says that it is going: only then is it lost.
+    turn.executor(name, executor, rescuing=True)
     turn.actions.append(Rescue(cause=turn.cause, uid=pod.uid, pod=pod.name, node=pod.node))
 
 
@@ -228,5 +234,6 @@ _HANDLERS: dict[type[ev.Event], Callable[[Turn, Any], None]] = {
     ev.Synced: _synced,
     ev.PlaceDone: _place_done,
     ev.PlaceFailed: _place_failed,
+    ev.RescueFailed: _rescue_failed,
     ev.Tick: _tick,
 }

@@ -135,6 +135,12 @@ class PlaceFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True
     reason: str
 
 
+class RescueFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """An executor of a lost node could not be removed, or its node is there again: look anew."""
+
+    uid: str
+
+
 class Tick(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     """Time passed: deadlines are looked at, refused placements are tried again."""
 
@@ -149,5 +155,6 @@ AnyEvent = (
     | Synced
     | PlaceDone
     | PlaceFailed
+    | RescueFailed
     | Tick
 )

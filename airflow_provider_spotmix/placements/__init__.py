@@ -1,0 +1,21 @@
+"""Placements: one file per way to enforce the mix, one argument apart."""
+
+from __future__ import annotations
+
+from airflow_provider_spotmix.core.errors import InvalidInputError
+from airflow_provider_spotmix.placements.base import Placement
+from airflow_provider_spotmix.placements.template import Template
+
+_PLACEMENTS: dict[str, Placement] = {placement.name: placement for placement in (Template(),)}
+
+
+def placement(name: str) -> Placement:
+    """Return the placement of that name.
+
+    Raises:
+        InvalidInputError: there is none.
+
+    """
+    if name not in _PLACEMENTS:
+        raise InvalidInputError(f"unknown placement {name!r}; known: {', '.join(_PLACEMENTS)}")
+    return _PLACEMENTS[name]

@@ -1,0 +1,48 @@
+"""What a backend must know about its custom resource. Pure: rendering and reading, no calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from airflow_provider_spotmix.core.events import ApplicationPhase
+from airflow_provider_spotmix.kube.objects import Raw
+from airflow_provider_spotmix.kube.resources import Resource
+from airflow_provider_spotmix.manifests.overlay import Overlay
+
+
+class ExecutorCount(Struct, frozen=True):
+    """How many executors an application starts with, and whether Spark may change that."""
+
+    initial: int
+    dynamic: bool
+
+
+class Status(Struct, frozen=True):
+    """An application's state, read from its object. ``state`` is the backend's own word for it."""
+
+    phase: ApplicationPhase
+    state: str
+    message: str
+    driver_pod: str
+
+
+class Backend(Protocol):
+    """A custom resource that runs Spark applications."""
+
+    name: str
+    resource: Resource[Raw]
+
+    def check(self, manifest: Mapping[str, Any]) -> None:
+        """Raise `InvalidInputError` when the manifest cannot be placed; name the field, the value and the remedy."""
+
+    def executor_count(self, manifest: Mapping[str, Any]) -> ExecutorCount:
+        """Read how many executors the manifest asks for."""
+
+    def render(self, manifest: Mapping[str, Any], overlay: Overlay) -> dict[str, Any]:
+        """Return the manifest with the overlay; everything that the person wrote is kept."""
+
+    def status(self, application: Raw) -> Status:
+        """Read the state of a live object."""

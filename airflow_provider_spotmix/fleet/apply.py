@@ -1,0 +1,112 @@
+"""Carry out actions in the cluster; what comes of each is again an event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_spotmix.core import events as ev
+from airflow_provider_spotmix.core.actions import Place, Rescue
+from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.kube.client import Kube, PatchType
+from airflow_provider_spotmix.kube.errors import ApiError, ApiUnavailable, Conflict, KubeError, NotFound
+from airflow_provider_spotmix.kube.facts import node_facts, pod_facts
+from airflow_provider_spotmix.kube.objects import Pod
+from airflow_provider_spotmix.kube.resources import NODES, PODS
+from airflow_provider_spotmix.manifests import labels
+from airflow_provider_spotmix.placements import placement
+
+# A refused placement is tried again after this many seconds: often enough to be quick, seldom enough to be harmless.
+RETRY_SECONDS = 1.0
+
+
+class Applier:
+    """Carries out the actions of one fleet."""
+
+    def __init__(
+        self, kube: Kube, spec: FleetSpec, *, tell: Callable[[str, bool], None], now: Callable[[], float]
+    ) -> None:
+        self._kube = kube
+        self._spec = spec
+        self._placement = placement(spec.placement)
+        self._tell = tell
+        self._now = now
+
+    async def place(self, action: Place, pod: Pod) -> list[ev.AnyEvent]:
+        """Place one executor. After a refusal, or no answer, look at the pod before trying again."""
+        try:
+            patch = self._placement.patch(pod, action, self._spec.pool(action.pool))
+            await self._kube.patch(PODS, action.pod, patch, self._spec.namespace, kind=PatchType.JSON)
+        except NotFound:
+            return []  # the watch will say so
+        except KubeError as error:
+            self._tell(f"cannot place {action.pod} on {action.pool}: {error}", True)
+            await asyncio.sleep(_delay(error))
+            return [*await self._look(action), ev.PlaceFailed(at=self._now(), uid=action.uid, reason=str(error))]
+        return [ev.PlaceDone(at=self._now(), id=f"pods/{action.pod}", uid=action.uid)]
+
+    async def _look(self, action: Place) -> list[ev.AnyEvent]:
+        try:
+            pod = await self._kube.get(PODS, action.pod, self._spec.namespace)
+        except KubeError:
+            return []
+        seen = executor_observed(pod, at=self._now())
+        return [seen] if seen and pod.metadata.uid == action.uid else []
+
+    async def rescue(self, action: Rescue) -> list[ev.AnyEvent]:
+        """Free an executor that a lost node still holds.
+
+        In this order Spark sees a deleted pod, not a failed one, and charges nothing to the failure budget: delete (its
+        deletionTimestamp is set), status Failed (the driver lets go of it), force-delete (the object goes).
+        """
+        failure: list[ev.AnyEvent] = [ev.RescueFailed(at=self._now(), id=action.cause, uid=action.uid)]
+        if not await self._node_is_lost(action.node):
+            await asyncio.sleep(RETRY_SECONDS)
+            return failure
+        self._tell(f"node {action.node} is lost: removing {action.pod}, so that Spark asks for another", True)
+        namespace = self._spec.namespace
+        try:
+            await self._kube.delete(PODS, action.pod, namespace, uid=action.uid)
+            failed: dict[str, Any] = {
+                "metadata": {"uid": action.uid},
+                "status": {"phase": "Failed", "reason": "NodeLost", "message": f"node {action.node} is lost"},
+            }
+            await self._kube.patch(PODS, action.pod, failed, namespace, subresource="status")
+            await self._kube.delete(PODS, action.pod, namespace, uid=action.uid, grace_period_seconds=0)
+        except (NotFound, Conflict):
+            pass  # it is gone already, or another pod has its name
+        except KubeError as error:
+            self._tell(f"cannot remove {action.pod} from lost node {action.node}: {error}", True)
+            await asyncio.sleep(_delay(error))
+            return failure
+        return []
+
+    async def _node_is_lost(self, name: str) -> bool:
+        """Ask once more before removing anything: what we saw may be old. No answer is no evidence."""
+        try:
+            return not node_facts(await self._kube.get(NODES, name)).ready
+        except NotFound:
+            return True
+        except KubeError as error:
+            self._tell(f"cannot ask about node {name}: {error}", True)
+            return False
+
+
+def executor_observed(pod: Pod, *, at: float) -> ev.ExecutorObserved | None:
+    """Event of an executor pod of a fleet; None for any other pod."""
+    facts = pod_facts(pod)
+    if facts is None:
+        return None
+    return ev.ExecutorObserved(
+        at=at,
+        id=f"pods/{pod.metadata.name}@{pod.metadata.resource_version}",
+        application=pod.metadata.labels.get(labels.APPLICATION, ""),
+        submission=pod.metadata.labels.get(labels.SPARK_SUBMISSION, ""),
+        pod=facts,
+    )
+
+
+def _delay(error: KubeError) -> float:
+    retry_after = error.retry_after if isinstance(error, ApiError) else 0.0
+    return max(retry_after, RETRY_SECONDS) if not isinstance(error, ApiUnavailable) else 2 * RETRY_SECONDS

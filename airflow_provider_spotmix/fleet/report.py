@@ -1,0 +1,141 @@
+"""The fleet report: what the operator returns, what a person reads. Schema 1; later versions only add keys."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from statistics import median, quantiles
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_spotmix.core.state import Cause, FleetState, Loss, Replacement
+
+SCHEMA = 1
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What became of a fleet.
+
+    ``target``: seats by pool for the executors it started with. ``initial``: where they were first placed.
+    ``interruptions``: executors lost to the infrastructure or for unknown reasons; ``failures``: to the application
+    itself. ``ledger``: closed accounts by placed pool. ``gate_latency_ms``: from receiving a gated pod's event to the
+    API server's answer to its placement.
+    """
+
+    schema: int
+    fleet: str
+    namespace: str
+    placement: str
+    result: str
+    message: str
+    applications: list[dict[str, Any]]
+    mix: dict[str, Any]
+    target: dict[str, int]
+    initial: dict[str, int]
+    interruptions: list[dict[str, Any]]
+    failures: list[dict[str, Any]]
+    losses_by_cause: dict[str, int]
+    replacements: list[dict[str, Any]]
+    replacements_by_pool: dict[str, int]
+    ledger: dict[str, dict[str, Any]]
+    gate_latency_ms: dict[str, float]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every application succeeded."""
+        return self.result == "succeeded"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, as XCom takes them."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms: Sequence[float]) -> Report:
+    """Report about a fleet that is over."""
+    spec = state.spec
+    target: dict[str, int] = {}
+    for application in spec.applications:
+        for pool, count in spec.mix.seats(application.executors).items():
+            target[pool] = target.get(pool, 0) + count
+    return Report(
+        schema=SCHEMA,
+        fleet=spec.fleet_id,
+        namespace=spec.namespace,
+        placement=spec.placement,
+        result="succeeded" if succeeded else "failed",
+        message=message,
+        applications=[
+            {"name": app.name, "state": app.state, "message": app.message} for app in state.applications.values()
+        ],
+        mix={
+            "ratio": {share.pool: share.weight for share in spec.mix.shares},
+            "on_demand_base": spec.mix.on_demand_base,
+        },
+        target=target,
+        initial=state.initial or {},
+        interruptions=[_loss(loss) for loss in state.losses if loss.cause is not Cause.APPLICATION],
+        failures=[_loss(loss) for loss in state.losses if loss.cause is Cause.APPLICATION],
+        losses_by_cause=state.losses_by_cause,
+        replacements=[_replacement(replacement) for replacement in state.replacements],
+        replacements_by_pool=state.replacements_by_pool,
+        ledger={
+            pool: {
+                "executors": account.executors,
+                "executor_seconds": round(account.seconds, 3),
+                "estimated": account.estimated,
+            }
+            for pool, account in sorted(state.ledger.items())
+        },
+        gate_latency_ms=summary(gate_latencies_ms),
+    )
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Count, median, 99th percentile and largest of a series; only the count when it is empty."""
+    if not values:
+        return {"count": 0}
+    p99 = quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]
+    return {
+        "count": len(values),
+        "p50": round(median(values), 1),
+        "p99": round(p99, 1),
+        "max": round(max(values), 1),
+    }
+
+
+def _loss(loss: Loss) -> dict[str, Any]:
+    return {
+        "at": _time(loss.at),
+        "executor": loss.executor,
+        "application": loss.application,
+        "seat": loss.seat,
+        "seat_pool": loss.seat_pool,
+        "pool": loss.pool,
+        "node": loss.node,
+        "cause": loss.cause.value,
+        "evidence": list(loss.evidence),
+        "estimated": loss.estimated,
+        "event": loss.id,
+    }
+
+
+def _replacement(replacement: Replacement) -> dict[str, Any]:
+    return {
+        "at": _time(replacement.at),
+        "executor": replacement.executor,
+        "application": replacement.application,
+        "seat": replacement.seat,
+        "seat_pool": replacement.seat_pool,
+        "pool": replacement.pool,
+        "fallback": replacement.is_fallback,
+        "replaces": replacement.replaces,
+        "cause": replacement.cause.value,
+        "event": replacement.loss,
+    }
+
+
+def _time(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,284 @@
+"""Look after one fleet until it is over: watch, decide, act. The only place where the core meets the cluster.
+
+The same runner works in a trigger, in a worker (``deferrable=False``) and in the namespace agent. It can be stopped at
+any moment, by any means: what it needs to go on is in the cluster (docs/adr/0004).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+from airflow_provider_spotmix.backends import backend
+from airflow_provider_spotmix.core import checkpoint as cp
+from airflow_provider_spotmix.core import events as ev
+from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Rescue, SaveCheckpoint, Tell
+from airflow_provider_spotmix.core.controller import decide
+from airflow_provider_spotmix.core.journal import Entry
+from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.core.state import FleetState
+from airflow_provider_spotmix.fleet.apply import Applier
+from airflow_provider_spotmix.fleet.checkpoint_store import CheckpointStore, FencedError
+from airflow_provider_spotmix.fleet.feeds import ApplicationFeed, Batch, NodeFeed, PodFeed
+from airflow_provider_spotmix.fleet.hub import FeedItem, Hub
+from airflow_provider_spotmix.fleet.lease import HolderWatch, shared_holders, shared_lease
+from airflow_provider_spotmix.fleet.report import Report, build
+from airflow_provider_spotmix.kube.client import Kube
+from airflow_provider_spotmix.kube.config import ClusterConfig
+from airflow_provider_spotmix.kube.errors import KubeError
+from airflow_provider_spotmix.kube.resources import NODES, PODS
+from airflow_provider_spotmix.kube.watch import Disconnected
+
+TICK_SECONDS = 1.0
+CONCURRENT_CALLS = 16
+# How long a finished fleet waits for an API server that does not take its last checkpoint.
+LAST_WRITE_SECONDS = 10.0
+# The driver's log is told in one piece at the end: bounded, whatever its lines are like.
+DRIVER_LOG_BYTES = 256 * 1024
+# Samples of the gate's latency that a report and a checkpoint keep.
+LATENCIES = 512
+
+T = TypeVar("T")
+TellPerson = Callable[[str, bool], None]
+
+
+async def run_fleet(
+    hub: Hub,
+    cluster: ClusterConfig,
+    spec: FleetSpec,
+    *,
+    tell: TellPerson,
+    driver_log_lines: int = 100,
+    journal: Callable[[Entry], None] | None = None,
+    now: Callable[[], float] = time.time,
+) -> Report:
+    """Look after a submitted fleet until all its applications are over.
+
+    Args:
+        hub: the process's watch hub.
+        cluster: where the fleet runs.
+        spec: the fleet.
+        tell: called with each line worth a person's attention, and whether it is a warning.
+        driver_log_lines: how many of the last lines of each driver's log to tell when the fleet is over; 0 for none.
+        journal: called with every decision, for replay.
+        now: the clock, in seconds since the epoch.
+
+    Raises:
+        CheckpointError: the checkpoint was written by a newer version.
+        KubeError: the API server refuses something that the fleet cannot do without.
+
+    """
+    while True:
+        async with AsyncExitStack() as stack:
+            kube = await stack.enter_async_context(hub.client(cluster))
+            lease = await stack.enter_async_context(shared_lease(hub, cluster, spec.namespace))
+            holders = await stack.enter_async_context(shared_holders(hub, cluster, spec.namespace))
+            runner = _Runner(kube, spec, CheckpointStore(kube, spec, lease), tell=tell, journal=journal, now=now)
+            try:
+                report = await runner.run(hub, cluster, holders)
+                await runner.tell_driver_logs(driver_log_lines)
+                return report
+            except FencedError:
+                tell("lost hold of the fleet (lease lapsed, or another controller took over): claiming it again", True)
+                await asyncio.sleep(TICK_SECONDS)
+
+
+class _Runner:
+    """One hold of a fleet, from claim to report (or until it is fenced)."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        spec: FleetSpec,
+        store: CheckpointStore,
+        *,
+        tell: TellPerson,
+        journal: Callable[[Entry], None] | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._kube = kube
+        self._spec = spec
+        self._store = store
+        self._tell = tell
+        self._journal = journal
+        self._now = now
+        self._state = FleetState.new(spec)
+        self._applier = Applier(kube, spec, tell=tell, now=now)
+        self._pods = PodFeed(now)
+        self._applications = ApplicationFeed(kube, spec, now)
+        self._nodes = NodeFeed(kube, now)
+        self._inbox: asyncio.Queue[Batch | BaseException] = asyncio.Queue()
+        self._dirty = asyncio.Event()
+        self._calls = asyncio.Semaphore(CONCURRENT_CALLS)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gated_since: dict[str, float] = {}
+        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._finish: Finish | None = None
+
+    async def run(self, hub: Hub, cluster: ClusterConfig, holders: HolderWatch) -> Report:
+        saved = await self._store.claim(holders, self._tell)
+        if saved:
+            self._state = cp.restore(self._state, saved)
+            self._latencies.extend(saved.gate_latencies_ms)
+        api, namespace, fleet = backend(self._spec.backend).resource, self._spec.namespace, self._spec.fleet_id
+        async with AsyncExitStack() as stack:
+            nodes = await stack.enter_async_context(hub.subscribe(cluster, NODES, optional=True))
+            pods = await stack.enter_async_context(hub.subscribe(cluster, PODS, namespace, key=fleet))
+            applications = await stack.enter_async_context(hub.subscribe(cluster, api, namespace, key=fleet))
+            # Nodes first: they are the evidence by which the end of an executor is explained.
+            await self._first(nodes, self._take_nodes)
+            await self._first(pods, self._take_pods)
+            await self._first(applications, self._take_applications)
+            bound = {e.pod.node for _, e in self._state.executors() if e.pod.node}
+            self._decide([ev.Synced(at=self._now(), id="synced", absent_nodes=await self._nodes.absent(bound))])
+            finish = await self._until_finished(
+                self._follow(nodes, self._take_nodes),
+                self._follow(pods, self._take_pods),
+                self._follow(applications, self._take_applications),
+                self._tick(),
+            )
+        return build(
+            self._state,
+            succeeded=finish.succeeded,
+            message=finish.message,
+            gate_latencies_ms=tuple(self._latencies),
+        )
+
+    async def tell_driver_logs(self, lines: int) -> None:
+        """Tell the end of each driver's log. A pod that is gone has none left, which fails nothing."""
+        for driver in self._applications.driver_pods.values() if lines else ():
+            try:
+                log = await self._kube.log(driver, self._spec.namespace, tail_lines=lines, limit_bytes=DRIVER_LOG_BYTES)
+            except KubeError as error:
+                self._tell(f"no log of driver {driver}: {error}", False)
+                continue
+            for line in log.splitlines():
+                self._tell(f"[{driver}] {line}", False)
+
+    # -- what comes in
+
+    async def _first(self, items: AsyncIterator[FeedItem[T]], take: Callable[[FeedItem[T]], Awaitable[Batch]]) -> None:
+        """Wait for the first snapshot, so that no decision is made on half of what there is."""
+        async for item in items:
+            self._decide(await take(item))
+            if not isinstance(item, Disconnected):
+                return
+            self._tell(f"waiting for the API server: {item.error}", True)
+
+    async def _follow(self, items: AsyncIterator[FeedItem[T]], take: Callable[[FeedItem[T]], Awaitable[Batch]]) -> None:
+        async for item in items:
+            if isinstance(item, Disconnected):
+                self._tell(f"changes may go unseen for now: {item.error}", True)
+            await self._inbox.put(await take(item))
+
+    async def _take_nodes(self, item: FeedItem[Any]) -> Batch:
+        batch = self._nodes.events(item)
+        if not self._nodes.available:
+            self._tell("nodes may not be read: losses are explained by pods alone, dead nodes are not noticed", True)
+        return batch
+
+    async def _take_pods(self, item: FeedItem[Any]) -> Batch:
+        batch = self._pods.events(item)
+        for event in batch:
+            if isinstance(event, ev.ExecutorObserved) and event.pod.gated:
+                self._gated_since.setdefault(event.pod.uid, time.perf_counter())
+        return batch
+
+    async def _take_applications(self, item: FeedItem[Any]) -> Batch:
+        return await self._applications.events(item)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            await self._inbox.put([ev.Tick(at=self._now(), id="tick")])
+
+    # -- deciding
+
+    async def _until_finished(self, *background: Coroutine[Any, Any, None]) -> Finish:
+        """Decide about whatever comes in, until the fleet is over and its last checkpoint is written."""
+        for work in background:
+            self._spawn(work)
+        writer = self._spawn(self._write_checkpoints())
+        try:
+            while self._finish is None:
+                item = await self._inbox.get()
+                if isinstance(item, BaseException):
+                    raise item
+                self._decide(item)
+            self._dirty.set()
+            await asyncio.wait([writer], timeout=LAST_WRITE_SECONDS)
+            return self._finish
+        finally:
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start background work; what fails there fails in the loop above."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._inbox.put_nowait(error)
+
+    def _decide(self, batch: Batch) -> None:
+        for event in batch:
+            decision = decide(self._state, event)
+            self._state = decision.state
+            if self._journal and (decision.actions or not isinstance(event, ev.Tick)):
+                self._journal(Entry(event, decision.actions))
+            for action in decision.actions:
+                self._start(action)
+
+    def _start(self, action: AnyAction) -> None:
+        match action:
+            case Tell(message=message, warning=warning):
+                self._tell(message, warning)
+            case SaveCheckpoint():
+                self._dirty.set()
+            case Finish():
+                self._finish = action
+            case Place() | Rescue():
+                self._spawn(self._act(action))
+
+    # -- acting
+
+    async def _act(self, action: Place | Rescue) -> None:
+        async with self._calls:
+            if not self._store.held:
+                raise FencedError
+            if isinstance(action, Rescue):
+                events = await self._applier.rescue(action)
+            elif action.uid in self._pods.pods:
+                events = await self._applier.place(action, self._pods.pods[action.uid])
+            else:
+                return  # it was deleted while this call waited for its turn
+        if any(isinstance(event, ev.PlaceDone) for event in events):
+            since = self._gated_since.pop(action.uid, None)
+            if since is not None:
+                self._latencies.append((time.perf_counter() - since) * 1000)
+        await self._inbox.put(events)
+
+    async def _write_checkpoints(self) -> None:
+        """One write at a time, of the newest state; a failed one is tried again, a lost hold ends the run."""
+        written_last = False
+        while not written_last:
+            await self._dirty.wait()
+            self._dirty.clear()
+            last = self._finish is not None
+            try:
+                await self._store.save(self._state, tuple(self._latencies))
+            except KubeError as error:
+                self._tell(f"cannot write the checkpoint, trying again: {error}", True)
+                self._dirty.set()
+                await asyncio.sleep(TICK_SECONDS)
+            else:
+                written_last = last

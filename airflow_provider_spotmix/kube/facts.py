@@ -1,0 +1,62 @@
+"""Translate Kubernetes objects into the core's facts. Pure: no calls, no clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_spotmix.core.events import NodeFacts, PodFacts
+from airflow_provider_spotmix.manifests import labels
+
+if TYPE_CHECKING:
+    from airflow_provider_spotmix.kube.objects import Condition, ContainerStateTerminated, Node, Pod
+
+
+def pod_facts(pod: Pod) -> PodFacts | None:
+    """Facts of an executor pod; None for any other pod and for one that Spark has not numbered."""
+    marks = pod.metadata.labels
+    number = marks.get(labels.SPARK_EXECUTOR_ID, "")
+    if marks.get(labels.SPARK_ROLE) != "executor" or not number.isdecimal():
+        return None
+    scheduled = _condition(pod.status.conditions, "PodScheduled")
+    disruption = _condition(pod.status.conditions, "DisruptionTarget")
+    ended = _ended(pod)
+    seat = marks.get(labels.SEAT, "")
+    return PodFacts(
+        uid=pod.metadata.uid,
+        name=pod.metadata.name,
+        executor_id=int(number),
+        phase=pod.status.phase,
+        gated=any(gate.name == labels.GATE for gate in pod.spec.scheduling_gates),
+        node=pod.spec.node_name,
+        deleting=pod.metadata.deletion_timestamp is not None,
+        created_at=pod.metadata.creation_timestamp or 0.0,
+        scheduled_at=scheduled.last_transition_time if scheduled else None,
+        finished_at=ended.finished_at if ended else None,
+        disruption=disruption.reason if disruption else "",
+        reason=pod.status.reason,
+        exit_code=ended.exit_code if ended else None,
+        exit_reason=ended.reason if ended else "",
+        seat=int(seat) if seat.isdecimal() else None,
+        seat_pool=marks.get(labels.SEAT_POOL, ""),
+        placed_pool=marks.get(labels.PLACED_POOL, ""),
+    )
+
+
+def node_facts(node: Node) -> NodeFacts:
+    """Facts of a node. A node without a Ready condition has just registered and is not ready."""
+    return NodeFacts(
+        name=node.metadata.name,
+        ready=_condition(node.status.conditions, "Ready") is not None,
+        taints=tuple(taint.key for taint in node.spec.taints),
+    )
+
+
+def _condition(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
+    """Return the condition of that type if it holds."""
+    return next((c for c in conditions if c.type == kind and c.status == "True"), None)
+
+
+def _ended(pod: Pod) -> ContainerStateTerminated | None:
+    statuses = pod.status.container_statuses
+    main = next((s for s in statuses if s.name == labels.EXECUTOR_CONTAINER), statuses[0] if statuses else None)
+    return main.state.terminated if main else None

@@ -1,0 +1,54 @@
+"""Identity and names of a fleet: the same task-instance try always gets the same ones, no other ever does."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from msgspec import Struct
+
+from airflow_provider_spotmix.core.errors import InvalidInputError
+
+# The longest name that Spark and the operators append to an application's: "-ui-ingress-0", "-driver-svc", "-driver".
+# With the suffix below a name stays under the 63 characters of a DNS label.
+MAX_NAME = 45
+_SUFFIX = 8
+_VALID_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """Who a fleet belongs to.
+
+    Attributes:
+        instance: the Airflow deployment, so that two of them never share a fleet.
+        task_instance: UUID of the task instance; Airflow 3 draws a new one for every try.
+
+    """
+
+    instance: str
+    task_instance: str
+
+    @property
+    def text(self) -> str:
+        """Exact identity, as it is written on the application's object."""
+        return f"{self.instance}/{self.task_instance}"
+
+    @property
+    def fleet_id(self) -> str:
+        """Label-safe id of the fleet: 63 characters would be allowed, 16 hexadecimal ones are enough."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+
+def application_name(base: str, identity: Identity) -> str:
+    """Name of an application: what a person calls it, plus a suffix that is the fleet's own.
+
+    Raises:
+        InvalidInputError: ``base`` is no DNS-1035 label; the operators refuse those.
+
+    """
+    if not _VALID_NAME.fullmatch(base):
+        raise InvalidInputError(
+            f"metadata.name {base!r} is no valid application name: lower-case letters, digits and '-', starting with a"
+            " letter, ending with a letter or digit"
+        )
+    return f"{base[: MAX_NAME - _SUFFIX - 1].rstrip('-')}-{identity.fleet_id[:_SUFFIX]}"

@@ -1,0 +1,30 @@
+"""What a placement wants added to a person's application, in terms that every backend can render."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from airflow_provider_spotmix.core.pools import Pool
+
+
+class Overlay(Struct, frozen=True, kw_only=True):
+    """Additions to one application. Nothing that the person wrote is removed.
+
+    Attributes:
+        name: name of the application's object.
+        namespace: its namespace.
+        labels: labels of the object and of all its pods.
+        annotations: annotations of the object.
+        executor_gates: scheduling gates of every executor.
+        driver_pool: pool that the driver is pinned to.
+        spark_conf: Spark properties; one that the person set is kept.
+
+    """
+
+    name: str
+    namespace: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    executor_gates: tuple[str, ...]
+    driver_pool: Pool
+    spark_conf: dict[str, str]
