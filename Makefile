@@ -73,10 +73,11 @@ lint-layers: $(READY)
 	$(BIN)/lint-imports
 
 lint-go: $(READY) # vetting type-checks Kubernetes: minutes when cold, seconds after that
-	@root=$$PWD; for dir in $(GO_DIRS); do cd $$root/$$dir; \
-	  echo "gofmt -l $$dir"; unformatted=$$($$($$root/$(BIN)/go env GOROOT)/bin/gofmt -l .); \
+	@go="$$PWD/$(BIN)/go"; gofmt="$$("$$go" env GOROOT)/bin/gofmt"; for dir in $(GO_DIRS); do \
+	  echo "gofmt -l $$dir"; unformatted=$$("$$gofmt" -l "$$dir"); \
 	  test -z "$$unformatted" || { echo "error: run gofmt -w on: $$unformatted" >&2; exit 1; }; \
-	  echo "go vet ./... in $$dir"; $$root/$(BIN)/go vet ./... || exit 1; done
+	  echo "go vet ./... in $$dir"; (cd "$$dir" && "$$go" vet ./...) || exit 1; \
+	done
 
 lint-lock: $(READY)
 	build/tools/uv lock --check
