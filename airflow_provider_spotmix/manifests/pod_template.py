@@ -91,8 +91,7 @@ def _require(spec: Json, requirements: Sequence[NodeRequirement]) -> None:
 
 def expressions(requirements: Sequence[NodeRequirement]) -> list[Json]:
     """Node requirements as Kubernetes writes them."""
-    found: list[Json] = msgspec.to_builtins(requirements)
-    return found
+    return [*msgspec.to_builtins(requirements)]
 
 
 def pointer(*parts: str) -> str:

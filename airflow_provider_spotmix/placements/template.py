@@ -38,7 +38,7 @@ class Template:
             labels.SEAT_POOL: place.seat_pool,
             labels.PLACED_POOL: place.pool,
         }
-        tolerations: list[Any] = msgspec.to_builtins(pool.tolerations)
+        tolerations = [*msgspec.to_builtins(pool.tolerations)]
         return [
             {"op": "test", "path": "/metadata/uid", "value": pod.metadata.uid},
             {"op": "test", "path": pointer("spec", "schedulingGates", str(gate), "name"), "value": labels.GATE},

@@ -1,0 +1,180 @@
+"""The Kubeflow backend: what is refused, what is rendered, what is read. No cluster."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from airflow_provider_spotmix.backends.base import ExecutorCount
+from airflow_provider_spotmix.backends.kubeflow import Kubeflow
+from airflow_provider_spotmix.core.errors import InvalidInputError
+from airflow_provider_spotmix.core.events import ApplicationPhase
+from airflow_provider_spotmix.core.pools import KARPENTER
+from airflow_provider_spotmix.kube.objects import Raw, convert
+from airflow_provider_spotmix.manifests.overlay import Overlay
+
+BACKEND = Kubeflow()
+SPOT, ON_DEMAND = KARPENTER
+
+
+def application(**executor: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "sparkoperator.k8s.io/v1beta2",
+        "kind": "SparkApplication",
+        "metadata": {"name": "etl", "labels": {"team": "data"}},
+        "spec": {
+            "type": "Python",
+            "mode": "cluster",
+            "sparkConf": {"spark.task.maxFailures": "4"},
+            "driver": {"cores": 1, "memory": "512m"},
+            "executor": {"cores": 1, "memory": "512m", "instances": 5, **executor},
+        },
+    }
+
+
+def overlay() -> Overlay:
+    return Overlay(
+        name="etl-1a2b3c4d",
+        namespace="spark",
+        labels={"spotmix.io/fleet": "1a2b3c4d"},
+        annotations={"spotmix.io/identity": "airflow/uuid"},
+        executor_gates=("spotmix.io/placement",),
+        driver_pool=ON_DEMAND,
+        spark_conf={"spark.decommission.enabled": "true", "spark.task.maxFailures": "8"},
+    )
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The valid application with one field changed (or removed, with None)."""
+    result = application()
+    *parents, last = path.split("/")
+    target = result
+    for parent in parents:
+        target = target[parent]
+    if value is None:
+        del target[last]
+    else:
+        target[last] = value
+    return result
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        pytest.param(changed("kind", "Pod"), "kind is 'Pod'", id="another-kind"),
+        pytest.param(changed("apiVersion", "v1"), "apiVersion is 'v1'", id="another-version"),
+        pytest.param(changed("spec", None), "spec is None", id="no-spec"),
+        pytest.param(changed("spec/executor", None), "spec.executor is None", id="no-executor-section"),
+        pytest.param(changed("spec/driver", "big"), "spec.driver is 'big'", id="driver-is-no-mapping"),
+        pytest.param(changed("spec/mode", "client"), "spec.mode is 'client'", id="client-mode"),
+        pytest.param(changed("spec/executor/instances", 0), "no executors", id="no-executors"),
+        pytest.param(changed("spec/executor/instances", "many"), "whole number", id="executors-no-number"),
+        pytest.param(changed("spec/executor/affinity", {"nodeAffinity": {}}), "move it to", id="affinity-on-the-cr"),
+        pytest.param(
+            changed("spec/sparkConf", {"spark.kubernetes.allocation.pods.allocator": "statefulset"}),
+            "'statefulset'",
+            id="statefulset-allocator",
+        ),
+    ],
+)
+def test_an_application_that_cannot_be_placed_is_refused_with_a_remedy(manifest: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        BACKEND.check(manifest)
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        pytest.param({}, ExecutorCount(5, dynamic=False), id="instances"),
+        pytest.param(
+            {"dynamicAllocation": {"enabled": False, "minExecutors": 9}}, ExecutorCount(5, dynamic=False), id="off"
+        ),
+        pytest.param(
+            {"dynamicAllocation": {"enabled": True, "initialExecutors": 7, "minExecutors": 2}},
+            ExecutorCount(7, dynamic=True),
+            id="largest-of-three",
+        ),
+        pytest.param(
+            {"sparkConf": {"spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.minExecutors": "6"}},
+            ExecutorCount(6, dynamic=True),
+            id="dynamic-by-conf",
+        ),
+    ],
+)
+def test_executors_are_counted_as_spark_does(spec: dict[str, Any], count: ExecutorCount) -> None:
+    manifest = application()
+    manifest["spec"].update(spec)
+    assert BACKEND.executor_count(manifest) == count
+
+
+def test_rendering_keeps_everything_that_the_person_wrote() -> None:
+    manifest = application(template={"metadata": {"labels": {"a": "b"}}, "spec": {"priorityClassName": "low"}})
+    before = copy.deepcopy(manifest)
+    rendered = BACKEND.render(manifest, overlay())
+    assert manifest == before
+    assert rendered["metadata"] == {
+        "name": "etl-1a2b3c4d",
+        "namespace": "spark",
+        "labels": {"team": "data", "spotmix.io/fleet": "1a2b3c4d"},
+        "annotations": {"spotmix.io/identity": "airflow/uuid"},
+    }
+    assert rendered["spec"]["sparkConf"] == {"spark.decommission.enabled": "true", "spark.task.maxFailures": "4"}
+    assert rendered["spec"]["executor"]["template"] == {
+        "metadata": {
+            "labels": {"a": "b", "spotmix.io/fleet": "1a2b3c4d"},
+            "annotations": {"spotmix.io/managed-by": "airflow-provider-spotmix"},
+        },
+        "spec": {
+            "priorityClassName": "low",
+            "schedulingGates": [{"name": "spotmix.io/placement"}],
+            "containers": [{"name": "spark-kubernetes-executor"}],
+        },
+    }
+
+
+def test_the_driver_is_pinned_to_on_demand_and_never_gated() -> None:
+    template = BACKEND.render(application(), overlay())["spec"]["driver"]["template"]
+    assert template["spec"] == {
+        "nodeSelector": {"karpenter.sh/capacity-type": "on-demand"},
+        "containers": [{"name": "spark-kubernetes-driver"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param("spec/driver/nodeSelector", {"karpenter.sh/capacity-type": "spot"}, id="on-the-cr"),
+        pytest.param(
+            "spec/driver/template", {"spec": {"nodeSelector": {"karpenter.sh/capacity-type": "spot"}}}, id="template"
+        ),
+    ],
+)
+def test_a_driver_that_wants_spot_is_refused(path: str, value: Any) -> None:
+    with pytest.raises(InvalidInputError, match="driver always runs on on-demand"):
+        BACKEND.render(changed(path, value), overlay())
+
+
+def test_a_template_with_our_own_gate_is_refused() -> None:
+    manifest = application(template={"spec": {"schedulingGates": [{"name": "spotmix.io/placement"}]}})
+    with pytest.raises(InvalidInputError, match="remove it"):
+        BACKEND.render(manifest, overlay())
+
+
+@pytest.mark.parametrize(
+    ("status", "phase"),
+    [
+        pytest.param({}, ApplicationPhase.PENDING, id="new"),
+        pytest.param({"applicationState": {"state": "SUBMITTED"}}, ApplicationPhase.PENDING, id="submitted"),
+        pytest.param({"applicationState": {"state": "PENDING_RERUN"}}, ApplicationPhase.RUNNING, id="will-rerun"),
+        pytest.param({"applicationState": {"state": "SUBMISSION_FAILED"}}, ApplicationPhase.RUNNING, id="may-retry"),
+        pytest.param({"applicationState": {"state": "COMPLETED"}}, ApplicationPhase.SUCCEEDED, id="completed"),
+        pytest.param({"applicationState": {"state": "FAILED"}}, ApplicationPhase.FAILED, id="failed"),
+        pytest.param({"applicationState": {"state": "SOMETHING_NEW"}}, ApplicationPhase.RUNNING, id="unknown-state"),
+    ],
+)
+def test_only_what_the_operator_calls_terminal_is_over(status: dict[str, Any], phase: ApplicationPhase) -> None:
+    raw = convert({"metadata": {"name": "etl"}, "status": status}, Raw)
+    found = BACKEND.status(raw)
+    assert (found.phase, found.driver_pod) == (phase, "etl-driver")

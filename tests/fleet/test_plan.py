@@ -1,0 +1,99 @@
+"""From a person's application to what is submitted. No cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_provider_spotmix.core.errors import InvalidInputError
+from airflow_provider_spotmix.core.mix import Mix, Share
+from airflow_provider_spotmix.core.pools import KARPENTER
+from airflow_provider_spotmix.core.spec import ApplicationSpec, FleetSpec
+from airflow_provider_spotmix.fleet.plan import FleetPlan, plan_fleet
+from airflow_provider_spotmix.manifests.identity import Identity
+
+MIX = Mix(
+    shares=(Share(pool="spot", weight=2, on_demand=False), Share(pool="on-demand", weight=3, on_demand=True)),
+    base_pool="on-demand",
+)
+IDENTITY = Identity(instance="airflow", task_instance="0190-uuid")
+
+
+def application(name: str = "daily-etl", **executor: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "sparkoperator.k8s.io/v1beta2",
+        "kind": "SparkApplication",
+        "metadata": {"name": name},
+        "spec": {"driver": {}, "executor": {"instances": 5, **executor}},
+    }
+
+
+def plan(manifest: dict[str, Any], **arguments: Any) -> FleetPlan:
+    return plan_fleet(
+        manifest, **{"identity": IDENTITY, "mix": MIX, "pools": KARPENTER, "namespace": "spark", **arguments}
+    )
+
+
+def test_the_same_try_is_the_same_fleet_and_no_other_is() -> None:
+    first, again = plan(application()), plan(application())
+    other = plan(application(), identity=Identity(instance="airflow", task_instance="0191-uuid"))
+    assert first == again
+    assert first.spec.fleet_id != other.spec.fleet_id
+    assert first.spec.applications[0].name != other.spec.applications[0].name
+
+
+def test_what_is_submitted_and_what_is_looked_after_agree() -> None:
+    found = plan(application(), object_labels={"dag_id": "etl"})
+    name = f"daily-etl-{IDENTITY.fleet_id[:8]}"
+    assert found.spec.applications == (ApplicationSpec(name=name, executors=5),)
+    (manifest,) = found.applications
+    expected = {"dag_id": "etl", "spotmix.io/fleet": IDENTITY.fleet_id, "spotmix.io/application": name}
+    assert manifest["metadata"]["labels"] == expected
+    assert manifest["metadata"]["annotations"]["spotmix.io/identity"] == "airflow/0190-uuid"
+    for role in ("driver", "executor"):
+        assert manifest["spec"][role]["template"]["metadata"]["labels"] == expected
+
+
+def test_the_spec_survives_the_way_into_a_trigger_and_back() -> None:
+    spec = plan(application()).spec
+    assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(spec)), FleetSpec) == spec
+
+
+@pytest.mark.parametrize("length", [1, 36, 37, 63, 200])
+def test_long_names_stay_within_what_spark_appends_to(length: int) -> None:
+    (app,) = plan(application("a" * length)).spec.applications
+    assert len(app.name) <= 45
+    assert app.name.endswith(IDENTITY.fleet_id[:8])
+
+
+@pytest.mark.parametrize(
+    ("manifest", "arguments", "message"),
+    [
+        pytest.param(application("Daily_ETL"), {}, "metadata.name 'Daily_ETL'", id="name-not-dns"),
+        pytest.param(application(""), {}, "no name", id="no-name"),
+        pytest.param(application(), {"pools": KARPENTER[:1]}, "unknown pool 'on-demand'", id="unknown-pool"),
+        pytest.param(
+            application(), {"placement": "magic"}, "unknown placement 'magic'; known: template", id="placement"
+        ),
+        pytest.param(application(), {"backend": "magic"}, "unknown backend 'magic'; known: kubeflow", id="backend"),
+        pytest.param(
+            application(nodeSelector={"karpenter.sh/capacity-type": "spot"}),
+            {},
+            "spec.executor.nodeSelector has karpenter.sh/capacity-type=spot",
+            id="executor-selects-capacity",
+        ),
+        pytest.param(
+            application(template={"spec": {"nodeSelector": {"karpenter.sh/capacity-type": "spot"}}}),
+            {},
+            "spec.executor.template.spec.nodeSelector has",
+            id="template-selects-capacity",
+        ),
+    ],
+)
+def test_bad_input_names_field_value_and_remedy(
+    manifest: dict[str, Any], arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        plan(manifest, **arguments)
