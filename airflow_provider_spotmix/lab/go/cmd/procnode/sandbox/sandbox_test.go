@@ -1,0 +1,195 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	RunIfChild()
+	os.Exit(m.Run())
+}
+
+func launcher(t *testing.T) *Launcher {
+	t.Helper()
+	l, err := NewLauncher(t.TempDir())
+	if err != nil {
+		t.Skip(err)
+	}
+	return l
+}
+
+// run runs a shell script in a container and returns its output and its end.
+func run(t *testing.T, script string, mounts ...Mount) (string, Exit) {
+	t.Helper()
+	var out bytes.Buffer
+	p, err := launcher(t).Start(shell(t, script, &out, mounts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	exit := p.Wait()
+	return strings.TrimSpace(out.String()), exit
+}
+
+func shell(t *testing.T, script string, out *bytes.Buffer, mounts ...Mount) Spec {
+	t.Helper()
+	return Spec{
+		Hostname: "box", Root: t.TempDir(), Mounts: append(Base(), mounts...), Dir: "/work", Env: []string{"PATH=/usr/bin:/bin", "A=b"},
+		Args: []string{"sh", "-c", script}, Stdout: out, Stderr: out,
+	}
+}
+
+func TestContainerSeesItsOwnWorld(t *testing.T) {
+	for _, c := range []struct{ name, script, want string }{
+		{"host-name", "hostname", "box"},
+		{"first-process", "echo $$", "1"},
+		{"its-processes-only", "ls -d /proc/[0-9]* | wc -l", "3"}, // sh, ls, wc
+		{"user", "id -u", "0"},
+		{"working-directory-is-made", "pwd", "/work"},
+		{"environment-is-the-given-one", "echo $A$HOME", "b"},
+		{"var-run-is-run", "echo x > /run/f; cat /var/run/f", "x"},
+		{"programs-are-read-only", "touch /usr/f 2>&1 | grep -c 'Read-only'", "1"},
+		{"devices", "head -c 4 /dev/zero | wc -c; : > /dev/null; ls -ld /dev/shm | cut -c1-10", "4\ndrwxrwxrwt"},
+		{"old-root-is-gone", "ls -A /home /root | wc -w", "2"}, // two headings, no entry
+		{"tmp-is-for-everyone", "stat -c %a /tmp", "1777"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, exit := run(t, c.script); got != c.want || exit.Code != 0 {
+				t.Errorf("got %q and exit %+v, want %q", got, exit, c.want)
+			}
+		})
+	}
+}
+
+func TestMountsLandInsideTheRoot(t *testing.T) {
+	host := t.TempDir()
+	if err := os.WriteFile(filepath.Join(host, "f"), []byte("host"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	spread, err := Spread(host, "/opt/spread", "left-out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounts := append(spread,
+		Mount{Kind: Bind, Source: host, Target: "/var/run/secrets/deep"}, // through the link, inside the root
+		Mount{Kind: Bind, Source: filepath.Join(host, "f"), Target: "/opt/spread/nested/file", ReadOnly: true},
+		Mount{Kind: Symlink, Source: "/run", Target: "/opt/link"},
+		Mount{Kind: Bind, Source: host, Target: "/opt/link/linked"},
+	)
+	got, _ := run(t, "cat /run/secrets/deep/f /opt/spread/f /opt/spread/nested/file /run/linked/f; echo new > /run/secrets/deep/g; "+
+		"(echo x > /opt/spread/nested/file) 2>&1 | grep -o Read-only", mounts...)
+	if want := "hosthosthosthostRead-only"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if b, err := os.ReadFile(filepath.Join(host, "g")); err != nil || string(b) != "new\n" {
+		t.Errorf("a writable mount did not reach the host: %q, %v", b, err)
+	}
+}
+
+func TestExits(t *testing.T) {
+	for _, c := range []struct {
+		name, script string
+		want         Exit
+	}{
+		{"success", "exit 0", Exit{}},
+		{"code", "exit 42", Exit{Code: 42}},
+		{"command-of-the-shell-missing", "no-such-command", Exit{Code: 127}},
+		{"killed-child-is-not-the-container", "sh -c 'kill -9 $$'; exit 3", Exit{Code: 3}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, got := run(t, c.script); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestStartErrorsTellTheirStory(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Spec)
+		want   string
+	}{
+		{"no-command", func(s *Spec) { s.Args = []string{"nope"} }, `command "nope" is not in PATH=/usr/bin:/bin`},
+		{"no-file", func(s *Spec) { s.Args = []string{"/nope"} }, "exec /nope: no such file"},
+		{"no-source", func(s *Spec) {
+			s.Mounts = append(s.Mounts, Mount{Kind: Bind, Source: "/nope", Target: "/x"})
+		}, "bind /nope at /x: stat /nope"},
+		{"target-in-read-only", func(s *Spec) {
+			s.Mounts = append(s.Mounts, Mount{Kind: Bind, Source: "/usr", Target: "/usr/nope"})
+		}, "make directory /usr/nope: read-only"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			spec := shell(t, "true", &bytes.Buffer{})
+			c.change(&spec)
+			_, err := launcher(t).Start(spec)
+			var start *StartError
+			if !errors.As(err, &start) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want a StartError with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestKillEndsTheWholeTree(t *testing.T) {
+	p, err := launcher(t).Start(shell(t, "trap '' TERM; sleep 1000 & sleep 1001; wait", &bytes.Buffer{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	children := func() string {
+		b, _ := os.ReadFile("/proc/" + strconv.Itoa(p.PID()) + "/task/" + strconv.Itoa(p.PID()) + "/children")
+		return strings.TrimSpace(string(b))
+	}
+	for end := time.Now().Add(5 * time.Second); len(strings.Fields(children())) < 2 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	pids := strings.Fields(children())
+	p.Signal(syscall.SIGTERM)
+	select {
+	case <-p.Done():
+		t.Fatal("a handled SIGTERM ended the container")
+	case <-time.After(50 * time.Millisecond):
+	}
+	p.Signal(syscall.SIGKILL)
+	if got := p.Wait(); got != (Exit{Code: 137, Signal: syscall.SIGKILL}) {
+		t.Errorf("exit %+v", got)
+	}
+	for _, pid := range pids {
+		if _, err := os.Stat("/proc/" + pid); err == nil {
+			t.Errorf("process %s is left", pid)
+		}
+	}
+	if len(pids) < 2 {
+		t.Errorf("expected two children, saw %v", pids)
+	}
+}
+
+func TestEnterRunsInsideAndStopsWithItsContext(t *testing.T) {
+	p, err := launcher(t).Start(shell(t, "echo inside > /tmp/f; exec sleep 1000", &bytes.Buffer{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { p.Signal(syscall.SIGKILL); p.Wait() }()
+	out, err := p.Enter(t.Context(), "sh", "-c", "cat /tmp/f; hostname; pwd; echo $A; exit 7").Output()
+	if string(out) != "inside\nbox\n/work\nb\n" || err == nil || err.Error() != "exit status 7" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if err := p.Enter(ctx, "sleep", "1000").Run(); err == nil || time.Since(begin) > time.Second {
+		t.Errorf("ended with %v after %s", err, time.Since(begin))
+	}
+	out, _ = p.Enter(t.Context(), "sh", "-c", "cat /proc/[0-9]*/comm | grep -c sleep").Output()
+	if strings.TrimSpace(string(out)) != "1" {
+		t.Errorf("the cancelled command still runs: %q processes sleep", out)
+	}
+}

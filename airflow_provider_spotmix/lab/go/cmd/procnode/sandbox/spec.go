@@ -1,0 +1,48 @@
+package sandbox
+
+import "io"
+
+// Kind says what a [Mount] puts at its target.
+type Kind string
+
+// The kinds of mounts. A target's missing parents are made; links are resolved inside the container's root.
+const (
+	Bind    Kind = "bind"    // Source, a file or directory of the host, with what is mounted below it
+	Tmpfs   Kind = "tmpfs"   // an empty directory in memory, writable
+	Dir     Kind = "dir"     // a directory in the file system that is already there
+	Symlink Kind = "symlink" // a link to Source, which is taken as it is
+	Proc    Kind = "proc"    // the process file system of the container's pid namespace
+	Dev     Kind = "dev"     // a minimal device directory
+)
+
+// Mount is one step of building a container's root; steps are done in order.
+type Mount struct {
+	Kind     Kind   `json:"kind"`
+	Source   string `json:"source,omitempty"`
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"readOnly,omitempty"` // Bind only; file systems mounted below Source keep their own flag
+	Mode     uint32 `json:"mode,omitempty"`     // of Tmpfs and Dir; default 0755
+}
+
+// Spec describes one container.
+type Spec struct {
+	Hostname string   `json:"hostname"` // cut to the 63 bytes that Linux allows
+	Root     string   `json:"root"`     // an existing empty directory of the host; stays empty there
+	Mounts   []Mount  `json:"mounts"`
+	Dir      string   `json:"dir"`  // working directory; made if missing; default /
+	Args     []string `json:"args"` // the command, looked up in PATH of Env; none: build the root and exit 0 (a trial)
+	Env      []string `json:"env"`  // NAME=value, the whole environment
+
+	Stdout io.Writer `json:"-"` // nil: discarded
+	Stderr io.Writer `json:"-"`
+}
+
+// hostnameLimit is __NEW_UTS_LEN of Linux less one, as the kubelet cuts it.
+const hostnameLimit = 63
+
+func (s Spec) hostname() string {
+	if len(s.Hostname) > hostnameLimit {
+		return s.Hostname[:hostnameLimit]
+	}
+	return s.Hostname
+}
