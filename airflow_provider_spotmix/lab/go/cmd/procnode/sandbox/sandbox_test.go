@@ -51,7 +51,7 @@ func TestContainerSeesItsOwnWorld(t *testing.T) {
 	for _, c := range []struct{ name, script, want string }{
 		{"host-name", "hostname", "box"},
 		{"first-process", "echo $$", "1"},
-		{"its-processes-only", "ls -d /proc/[0-9]* | wc -l", "3"}, // sh, ls, wc
+		{"its-processes-only", "echo /proc/[0-9]*", "/proc/1"},
 		{"user", "id -u", "0"},
 		{"working-directory-is-made", "pwd", "/work"},
 		{"environment-is-the-given-one", "echo $A$HOME", "b"},
