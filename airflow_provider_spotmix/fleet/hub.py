@@ -25,8 +25,7 @@ from airflow_provider_spotmix.fleet.sharing import Shared
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 
-    from airflow_provider_spotmix.kube.client import Kube
-    from airflow_provider_spotmix.kube.config import ClusterConfig
+    from airflow_provider_spotmix.kube.client import Cluster, Kube
     from airflow_provider_spotmix.kube.resources import Resource
 
 __all__ = ["FLEET_LABEL", "FeedItem", "Hub", "Unavailable"]
@@ -60,7 +59,7 @@ class Hub:
         return _hubs.setdefault(loop, cls())
 
     @asynccontextmanager
-    async def client(self, cluster: ClusterConfig) -> AsyncGenerator[Kube, None]:
+    async def client(self, cluster: Cluster) -> AsyncGenerator[Kube, None]:
         """Share one client per cluster identity; it is closed some time after its last user has left.
 
         Raises :class:`~.errors.ConfigError`.
@@ -71,7 +70,7 @@ class Hub:
     @asynccontextmanager
     async def subscribe(
         self,
-        cluster: ClusterConfig,
+        cluster: Cluster,
         resource: Resource[T],
         namespace: str | None = None,
         *,
@@ -127,7 +126,7 @@ class Hub:
 
 
 @asynccontextmanager
-async def _connected(cluster: ClusterConfig) -> AsyncGenerator[Kube, None]:
+async def _connected(cluster: Cluster) -> AsyncGenerator[Kube, None]:
     kube = await cluster.connect()
     try:
         yield kube

@@ -22,6 +22,7 @@ from airflow_provider_spotmix.kube.errors import (
     AlreadyExists,
     ApiUnavailable,
     Conflict,
+    Invalid,
     KubeError,
     NotFound,
     ServerError,
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from airflow_provider_spotmix.fleet.hub import Hub
-    from airflow_provider_spotmix.kube.client import Kube
-    from airflow_provider_spotmix.kube.config import ClusterConfig
+    from airflow_provider_spotmix.kube.client import Cluster, Kube
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class ControllerLease:
             await self._kube.patch(
                 LEASES, self._name, {"metadata": {"uid": self._uid}, "spec": self._times()}, self._namespace
             )
-        except (NotFound, Conflict):
+        except (NotFound, Invalid):
             # Somebody who judged us dead removed it, and may have taken our fleets: start a new epoch.
             self._renewed_at = None
             await self._take()
@@ -310,7 +310,7 @@ class HolderWatch:
         return _Observation(lease, _clock())
 
 
-def shared_lease(hub: Hub, cluster: ClusterConfig, namespace: str) -> AbstractAsyncContextManager[ControllerLease]:
+def shared_lease(hub: Hub, cluster: Cluster, namespace: str) -> AbstractAsyncContextManager[ControllerLease]:
     """Share this process's Lease for a namespace among its fleets; deleted once the last one has left."""
 
     @asynccontextmanager
@@ -321,7 +321,7 @@ def shared_lease(hub: Hub, cluster: ClusterConfig, namespace: str) -> AbstractAs
     return hub.share(("lease", cluster.identity(), namespace), opening, linger_seconds=0)
 
 
-def shared_holders(hub: Hub, cluster: ClusterConfig, namespace: str) -> AbstractAsyncContextManager[HolderWatch]:
+def shared_holders(hub: Hub, cluster: Cluster, namespace: str) -> AbstractAsyncContextManager[HolderWatch]:
     """Share one :class:`HolderWatch` per namespace among the fleets of this process."""
 
     @asynccontextmanager

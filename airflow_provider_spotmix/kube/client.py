@@ -106,7 +106,8 @@ class Kube(Protocol):
     ) -> T:
         """Patch an object (or its ``subresource``, such as ``status``) and return it as it is now.
 
-        A ``metadata.resourceVersion`` or ``metadata.uid`` inside a merge patch is a precondition (409 Conflict).
+        A ``metadata.resourceVersion`` inside a merge patch is a precondition (409 Conflict), and so is a
+        ``metadata.uid`` (422 Invalid).
         """
 
     async def delete(
@@ -167,3 +168,13 @@ class Kube(Protocol):
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""
+
+
+class Cluster(Protocol):
+    """Where to find an API server, as the hub needs it: a :class:`~.config.ClusterConfig`, or anything like it."""
+
+    def identity(self) -> str:
+        """Return a key that is equal for the same (API server, credentials); it holds no secret."""
+
+    async def connect(self) -> Kube:
+        """Return a new client, which the caller closes."""

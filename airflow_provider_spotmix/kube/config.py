@@ -64,7 +64,7 @@ class ClusterConfig:
         """
         chosen = self.select()
         material = {
-            "server": chosen.server.lower(),
+            "server": (public_address(chosen.server), urlsplit(chosen.server).netloc.rpartition("@")[0]),
             "verify": self.verify_tls,
             "cluster": {key: value for key, value in chosen.cluster.items() if key not in ("server", "extensions")},
             "user": _without_volatile(chosen.user),
@@ -96,9 +96,9 @@ class ClusterConfig:
 
 
 def public_address(server: str) -> str:
-    """Return a server's URL without a user name or password that it may hold."""
+    """Return a server's URL in one spelling, and without a user name or password that it may hold."""
     parts = urlsplit(server)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2].lower()).geturl()
 
 
 def _without_volatile(user: Any) -> dict[str, Any]:

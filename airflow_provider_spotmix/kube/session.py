@@ -9,7 +9,6 @@ gives TLS and proxies. Its models and generated calls are not used. This module 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import importlib
 import time
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from airflow_provider_spotmix.kube.config import public_address
 from airflow_provider_spotmix.kube.errors import ApiUnavailable, Call, ConfigError
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_spotmix.kube.config import ClusterConfig
