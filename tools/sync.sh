@@ -19,14 +19,15 @@ die() {
 is_new_enough() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null; }
 
 find_python() {
-    for name in "$@" python3 python3.11 python3.12 python3.13 python3.14; do
+    [ $# -gt 0 ] || set -- python3 python3.11 python3.12 python3.13 python3.14
+    for name in "$@"; do
         path=$(command -v "$name" 2>/dev/null) || continue
         is_new_enough "$path" || continue
         # Ask for the real one: a version manager's shim picks another Python in another directory.
         "$path" -c 'import sys; print(sys.executable)'
         return
     done
-    die "no Python 3.11 ... 3.14 found (tried: $* python3 python3.11 ... python3.14)" \
+    die "no Python 3.11 ... 3.14 found (tried: $*)" \
         "Install one (Debian: apt install python3) or name it: make PYTHON=/path/to/python3.11 ..."
 }
 
