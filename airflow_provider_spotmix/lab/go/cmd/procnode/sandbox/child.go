@@ -32,8 +32,8 @@ func becomeContainer() error {
 		return fmt.Errorf("read the plan: %w", err)
 	}
 	in.Close()
-	if err := unix.Sethostname([]byte(spec.hostname())); err != nil {
-		return fmt.Errorf("set host name %q: %w", spec.hostname(), err)
+	if err := unix.Sethostname([]byte(Hostname(spec.Hostname))); err != nil {
+		return fmt.Errorf("set host name %q: %w", spec.Hostname, err)
 	}
 	if err := enterRoot(spec); err != nil {
 		return err

@@ -1,6 +1,9 @@
 package sandbox
 
-import "io"
+import (
+	"io"
+	"strings"
+)
 
 // Kind says what a [Mount] puts at its target.
 type Kind string
@@ -40,9 +43,7 @@ type Spec struct {
 // hostnameLimit is __NEW_UTS_LEN of Linux less one, as the kubelet cuts it.
 const hostnameLimit = 63
 
-func (s Spec) hostname() string {
-	if len(s.Hostname) > hostnameLimit {
-		return s.Hostname[:hostnameLimit]
-	}
-	return s.Hostname
+// Hostname cuts a name to what Linux takes as a host name.
+func Hostname(name string) string {
+	return strings.TrimRight(name[:min(len(name), hostnameLimit)], "-.")
 }

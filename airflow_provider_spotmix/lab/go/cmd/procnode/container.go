@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"spotmix.io/lab/cmd/procnode/sandbox"
+)
+
+// The kubelet's times: the delay before a restart doubles from the first to the last, and starts anew after a long run.
+const (
+	firstBackOff   = 10 * time.Second
+	lastBackOff    = 5 * time.Minute
+	goodRun        = 10 * time.Minute
+	configInterval = 300 * time.Millisecond // between tries to start what lacks a config map or the like
+)
+
+// maxTerminationMessage is how much of a termination message the API keeps, in bytes.
+const maxTerminationMessage = 4096
+
+// container is one container of a pod, through all its restarts. The fields below pod are guarded by pod.mu.
+type container struct {
+	spec corev1.Container
+	init bool
+	pod  *pod
+
+	state, last corev1.ContainerState
+	restarts    int32
+	attempts    int // starts that were tried; names the log file
+	process     *sandbox.Process
+	log         *logFile      // of the current attempt
+	ended       chan struct{} // closed when the current attempt and its log are over; nil before the first
+}
+
+// waitReason is an error with the reason that the API shows while a container waits for it to go away.
+type waitReason struct {
+	reason string
+	err    error
+}
+
+func (w *waitReason) Error() string { return w.err.Error() }
+func (w *waitReason) Unwrap() error { return w.err }
+
+func waiting(reason, message string) corev1.ContainerState {
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+}
+
+// restartable tells whether a container that ended with exit starts again.
+func restartable(policy corev1.RestartPolicy, init bool, exit int32) bool {
+	switch policy {
+	case corev1.RestartPolicyNever:
+		return false
+	case corev1.RestartPolicyOnFailure:
+		return exit != 0
+	}
+	return !init || exit != 0
+}
+
+// backOff is how long the n-th restart waits (n from 0): the first does not.
+func backOff(n int32) time.Duration {
+	if n == 0 {
+		return 0
+	}
+	return min(firstBackOff<<min(n-1, 10), lastBackOff)
+}
+
+// supervise runs the container until it has ended for good, and reports whether it ended with success.
+func (c *container) supervise(ctx context.Context, volumes map[string]string) bool {
+	crashes := int32(0)
+	for {
+		end := c.attempt(ctx, volumes)
+		if end == nil {
+			return false
+		}
+		if c.pod.stopping.happened() || !restartable(c.pod.object().Spec.RestartPolicy, c.init, end.ExitCode) {
+			return end.ExitCode == 0
+		}
+		if end.FinishedAt.Sub(end.StartedAt.Time) > goodRun {
+			crashes = 0
+		}
+		if !c.waitRestart(backOff(crashes), end) {
+			return false
+		}
+		crashes++
+	}
+}
+
+// waitRestart shows why the container does not run; false if the pod is to stop.
+func (c *container) waitRestart(delay time.Duration, end *corev1.ContainerStateTerminated) bool {
+	ended := corev1.ContainerState{Terminated: end}
+	if delay > 0 {
+		c.set(waiting("CrashLoopBackOff", fmt.Sprintf("back-off %s restarting container %s", delay, c.spec.Name)), ended)
+		c.pod.warn("BackOff", fmt.Sprintf("Container %s ended with %d; restart in %s", c.spec.Name, end.ExitCode, delay))
+	}
+	select {
+	case <-c.pod.stopping.done():
+		c.set(ended, corev1.ContainerState{})
+		return false
+	case <-time.After(delay):
+	}
+	c.pod.mu.Lock()
+	c.last = ended
+	c.restarts++
+	c.pod.mu.Unlock()
+	return true
+}
+
+func (c *container) set(state, last corev1.ContainerState) {
+	c.pod.mu.Lock()
+	c.state, c.last = state, last
+	c.pod.mu.Unlock()
+	c.pod.changed()
+}
+
+// attempt starts the container and waits until it has ended; nil if the pod stopped before it could start.
+func (c *container) attempt(ctx context.Context, volumes map[string]string) *corev1.ContainerStateTerminated {
+	warned := ""
+	for !c.pod.stopping.happened() {
+		err := c.start(ctx, volumes)
+		var wait *waitReason
+		if !errors.As(err, &wait) {
+			return c.finish(err)
+		}
+		if wait.Error() != warned {
+			warned = wait.Error()
+			c.pod.warn("Failed", fmt.Sprintf("Container %s: %s: %s", c.spec.Name, wait.reason, warned))
+			c.set(waiting(wait.reason, warned), c.last)
+		}
+		select {
+		case <-c.pod.stopping.done():
+		case <-time.After(configInterval):
+		}
+	}
+	return nil
+}
+
+// finish waits for the end of what start began; startErr means that it did not become its command.
+func (c *container) finish(startErr error) *corev1.ContainerStateTerminated {
+	end := &corev1.ContainerStateTerminated{StartedAt: metav1.Now(), ContainerID: c.id()}
+	if startErr != nil {
+		end.ExitCode, end.Reason, end.Message, end.FinishedAt = 128, "StartError", startErr.Error(), metav1.Now()
+		c.pod.warn("Failed", fmt.Sprintf("Container %s did not start: %v", c.spec.Name, startErr))
+	} else {
+		end.StartedAt = c.startedAt()
+		select {
+		case <-c.process.Done():
+		case <-c.pod.stopping.done():
+			c.shutDown(c.process)
+		}
+		exit := c.process.Wait()
+		c.log.close() // before anyone learns of the end, the log has all of it
+		end.ExitCode, end.Signal, end.FinishedAt = int32(exit.Code), int32(exit.Signal), metav1.Now()
+		end.Reason, end.Message = exitReason(exit.Code), c.terminationMessage(exit.Code)
+		slog.Info("container ended", "node", c.pod.node.def.Name, "pod", c.pod.key(), "container", c.spec.Name, "exit", exit.Code)
+	}
+	c.pod.mu.Lock()
+	c.state, c.process = corev1.ContainerState{Terminated: end}, nil
+	if c.ended != nil && !closed(c.ended) {
+		close(c.ended)
+	}
+	c.pod.mu.Unlock()
+	c.pod.changed()
+	return end
+}
+
+func exitReason(code int) string {
+	if code == 0 {
+		return "Completed"
+	}
+	return "Error"
+}
+
+func (c *container) startedAt() metav1.Time {
+	c.pod.mu.Lock()
+	defer c.pod.mu.Unlock()
+	if c.state.Running == nil {
+		return metav1.Now()
+	}
+	return c.state.Running.StartedAt
+}
+
+// id identifies the attempt; empty before the first.
+func (c *container) id() string {
+	if c.attempts == 0 {
+		return ""
+	}
+	return fmt.Sprintf("procnode://%s/%s/%d", c.pod.uid, c.spec.Name, c.attempts-1)
+}
+
+// start prepares one attempt and starts it: a waitReason if it may be tried again, another error if it cannot run.
+func (c *container) start(ctx context.Context, volumes map[string]string) error {
+	p := c.pod
+	im, err := p.node.machine.cfg.image(c.spec.Image)
+	if err != nil {
+		return &waitReason{"ErrImagePull", err}
+	}
+	env, err := p.environment(ctx, &c.spec, im)
+	if err != nil {
+		return &waitReason{"CreateContainerConfigError", err}
+	}
+	args := command(&c.spec, im, env)
+	if len(args) == 0 {
+		return &waitReason{"CreateContainerError", errors.New("neither the container nor its image names a command")}
+	}
+	dir := filepath.Join(p.dir, "containers", c.spec.Name, strconv.Itoa(c.attempts))
+	own, root, err := p.prepareOwn(dir)
+	if err != nil {
+		return &waitReason{"CreateContainerError", err}
+	}
+	mounts, err := planMounts(&c.spec, im, own, volumes, env)
+	if err != nil {
+		return &waitReason{"CreateContainerConfigError", err}
+	}
+	workdir := c.spec.WorkingDir
+	if workdir == "" {
+		workdir = im.Workdir
+	}
+	return c.launch(sandbox.Spec{
+		Hostname: p.hostname(), Root: root, Mounts: mounts, Dir: workdir, Args: args, Env: sortedEnv(env),
+	})
+}
+
+// command is the process to run, with the API's rules for what a container and its image say.
+func command(c *corev1.Container, im *Image, env map[string]string) []string {
+	args := expandAll(c.Args, env)
+	if len(c.Command) > 0 {
+		return append(expandAll(c.Command, env), args...)
+	}
+	if len(args) == 0 {
+		args = im.Cmd
+	}
+	return append(append([]string{}, im.Entrypoint...), args...)
+}
+
+// launch starts the process with its log. From here on the attempt counts.
+func (c *container) launch(spec sandbox.Spec) error {
+	p := c.pod
+	log, err := createLog(p.logPath(c.spec.Name, c.attempts))
+	if err != nil {
+		return &waitReason{"CreateContainerError", err}
+	}
+	spec.Stdout, spec.Stderr = log.stream("stdout"), log.stream("stderr")
+	ended := make(chan struct{})
+	p.mu.Lock()
+	c.attempts, c.ended = c.attempts+1, ended
+	p.mu.Unlock()
+	process, err := p.node.machine.launcher.Start(spec)
+	if err != nil {
+		log.close()
+		return err
+	}
+	p.mu.Lock()
+	c.process, c.log = process, log
+	c.state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
+	p.mu.Unlock()
+	p.changed()
+	p.note("Started", fmt.Sprintf("Started container %s", c.spec.Name))
+	slog.Info("container started", "node", p.node.def.Name, "pod", p.key(), "container", c.spec.Name, "pid", process.PID())
+	return nil
+}
+
+// prepareOwn makes the files and directories of one attempt; each starts with fresh ones, as a new container does.
+func (p *pod) prepareOwn(dir string) (ownFiles, string, error) {
+	own := ownFiles{
+		hosts: p.node.machine.hosts.path, hostname: filepath.Join(dir, "hostname"),
+		tmp: filepath.Join(dir, "tmp"), terminationLog: filepath.Join(dir, "termination-log"),
+	}
+	root := filepath.Join(dir, "root")
+	return own, root, errors.Join(
+		makeDir(dir, 0o755), makeDir(root, 0o755), makeDir(own.tmp, 0o777|os.ModeSticky),
+		os.WriteFile(own.hostname, []byte(p.hostname()+"\n"), 0o644),
+		os.WriteFile(own.terminationLog, nil, 0o666),
+	)
+}
+
+// terminationMessage is what the container left at terminationMessagePath, else, where it asks for that, its log's end.
+func (c *container) terminationMessage(exit int) string {
+	dir := filepath.Join(c.pod.dir, "containers", c.spec.Name, strconv.Itoa(c.attempts-1))
+	text, err := os.ReadFile(filepath.Join(dir, "termination-log"))
+	if err == nil && len(text) > 0 {
+		return string(text[:min(len(text), maxTerminationMessage)])
+	}
+	if c.spec.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError || exit == 0 {
+		return ""
+	}
+	return logTail(c.pod.logPath(c.spec.Name, c.attempts-1))
+}

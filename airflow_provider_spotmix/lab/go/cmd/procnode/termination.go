@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"spotmix.io/lab/cmd/procnode/sandbox"
+)
+
+// minimumTermGrace is what a container gets between SIGTERM and SIGKILL even if its preStop hook used up the grace
+// period, as in the kubelet.
+const minimumTermGrace = 2 * time.Second
+
+// terminate begins the end of the pod, or shortens what is left of its grace period.
+func (p *pod) terminate(grace time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	deadline := time.Now().Add(grace)
+	switch {
+	case p.graceTimer == nil:
+		p.graceTimer = time.AfterFunc(grace, p.graceOver.set)
+	case deadline.Before(p.deadline):
+		p.graceTimer.Reset(grace)
+	default:
+		return
+	}
+	p.deadline = deadline
+	p.stopping.set()
+}
+
+// kill ends every process of the pod at once, without hooks or grace.
+func (p *pod) kill() {
+	p.forced.set()
+	p.stopping.set()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.containers() {
+		if c.process != nil {
+			c.process.Signal(syscall.SIGKILL)
+		}
+	}
+}
+
+// shutDown ends a running container: preStop hook, SIGTERM, what is left of the grace period, SIGKILL.
+func (c *container) shutDown(process *sandbox.Process) {
+	p := c.pod
+	p.note("Killing", fmt.Sprintf("Stopping container %s", c.spec.Name))
+	c.preStop(process)
+	process.Signal(syscall.SIGTERM)
+	least := time.After(minimumTermGrace)
+	select {
+	case <-process.Done():
+		return
+	case <-p.forced.done():
+	case <-p.graceOver.done():
+		select {
+		case <-process.Done():
+			return
+		case <-p.forced.done():
+		case <-least:
+		}
+	}
+	process.Signal(syscall.SIGKILL)
+}
+
+// preStop runs the container's hook until it is done, the container has ended, or the grace period is over.
+func (c *container) preStop(process *sandbox.Process) {
+	p := c.pod
+	if c.spec.Lifecycle == nil || c.spec.Lifecycle.PreStop == nil || p.graceOver.happened() || p.forced.happened() {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-process.Done():
+		case <-p.graceOver.done():
+		case <-p.forced.done():
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
+	begin := time.Now()
+	output, err := p.runHook(ctx, process, &c.spec, c.spec.Lifecycle.PreStop)
+	slog.Info("preStop hook ended", "node", p.node.def.Name, "pod", p.key(), "container", c.spec.Name,
+		"seconds", time.Since(begin).Seconds(), "error", err, "output", output)
+	if err != nil && !closed(process.Done()) {
+		p.warn("FailedPreStopHook", fmt.Sprintf("Container %s: %v: %s", c.spec.Name, err, output))
+	}
+}
+
+func (p *pod) runHook(ctx context.Context, process *sandbox.Process, c *corev1.Container, h *corev1.LifecycleHandler) (string, error) {
+	switch {
+	case h.Exec != nil:
+		out, err := process.Enter(ctx, h.Exec.Command...).CombinedOutput()
+		return strings.TrimSpace(string(out)), err
+	case h.Sleep != nil:
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(time.Duration(h.Sleep.Seconds) * time.Second):
+			return "", nil
+		}
+	case h.HTTPGet != nil:
+		return "", p.getHook(ctx, c, h.HTTPGet)
+	}
+	return "", fmt.Errorf("this kind of hook is not supported by the lab; supported: exec, httpGet, sleep")
+}
+
+func (p *pod) getHook(ctx context.Context, c *corev1.Container, get *corev1.HTTPGetAction) error {
+	port := get.Port.String()
+	for _, named := range c.Ports {
+		if named.Name == port {
+			port = fmt.Sprint(named.ContainerPort)
+		}
+	}
+	host := get.Host
+	if host == "" {
+		host = p.ip
+	}
+	scheme := strings.ToLower(string(get.Scheme))
+	if scheme == "" {
+		scheme = "http"
+	}
+	url := scheme + "://" + net.JoinHostPort(host, port) + "/" + strings.TrimPrefix(get.Path, "/")
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	for _, h := range get.HTTPHeaders {
+		request.Header.Add(h.Name, h.Value)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= http.StatusBadRequest {
+		return fmt.Errorf("GET %s: %s", url, response.Status)
+	}
+	return nil
+}
