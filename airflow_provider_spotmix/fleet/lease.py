@@ -45,6 +45,8 @@ _LABELS: Final = {"app.kubernetes.io/managed-by": "spotmix", "spotmix.io/lease":
 _SELECTOR: Final = "spotmix.io/lease=controller"
 # A released Lease is deleted within this time or left to expire.
 _RELEASE_SECONDS: Final = 5.0
+# After a failed renewal, the next one comes after this share of the period.
+_RETRY_SHARE: Final = 0.25
 # Whoever waits for an expiry looks again this long after it.
 _AFTER_EXPIRY_SECONDS: Final = 0.05
 
@@ -142,18 +144,25 @@ class ControllerLease:
         return lease_name(self._controller_id)
 
     async def _keep_renewing(self) -> None:
-        due = _clock()
+        pause_seconds = self._renew_seconds
         while True:
-            due = max(due + self._renew_seconds, _clock())
-            await asyncio.sleep(due - _clock())
+            await asyncio.sleep(pause_seconds)
+            started = _clock()
+            pause_seconds = self._renew_seconds
             try:
                 # A renewal that takes longer is hopeless, and another attempt may do better.
-                async with asyncio.timeout(self._duration_seconds / 2):
+                async with asyncio.timeout(self._duration_seconds / 3):
                     await self._renew()
+                pause_seconds -= _clock() - started
             except (KubeError, TimeoutError) as error:
+                # Sooner than usual: every attempt before the lapse counts.
+                pause_seconds *= _RETRY_SHARE
                 log.warning(
                     "Lease %s in %s is not renewed (%s): %s", self._name, self._namespace, self._standing(), error
                 )
+            except Exception:
+                # A defect must not end the renewals in silence, and with them all fleets of this process.
+                log.exception("Lease %s in %s is not renewed because of a defect", self._name, self._namespace)
 
     async def _renew(self) -> None:
         sent_at = _clock()
@@ -235,6 +244,8 @@ class HolderWatch:
         self._seen: dict[str, _Observation] = {}
         self._listed_at: float | None = None
         self._listing = asyncio.Lock()
+        self._listings_begun = 0
+        self._listings_done = 0
 
     async def is_expired(self, controller_id: str) -> bool:
         """Tell whether that controller is dead or gone: Lease missing, or not seen to change for its duration.
@@ -242,7 +253,7 @@ class HolderWatch:
         The first call for a holder only starts the observation, unless the Lease is missing. Raises
         :class:`~.errors.KubeError` when the API server cannot be asked: no answer is no evidence.
         """
-        await self._look(self._listing_needed_since(controller_id))
+        await self._look(fresh=self._needs_fresh_listing(controller_id))
         return self._judge(controller_id)
 
     async def wait_until_expired(self, controller_id: str) -> None:
@@ -281,25 +292,29 @@ class HolderWatch:
         observed = self._seen.get(lease_name(controller_id))
         return observed is None or (self._listed_at is not None and self._listed_at > observed.expires_at)
 
-    def _listing_needed_since(self, controller_id: str) -> float:
-        """Return how old the listing may be: never older than a new holder or the moment of an expiry."""
+    def _needs_fresh_listing(self, controller_id: str) -> bool:
+        """A new holder may have come, and an old one may have renewed in time, since the last listing."""
         observed = self._seen.get(lease_name(controller_id))
-        if observed is None or observed.expires_at < _clock():
-            return _clock()
-        return _clock() - self._poll_seconds
+        return observed is None or observed.expires_at < _clock()
 
     def _pause(self, controller_id: str) -> float:
         observed = self._seen.get(lease_name(controller_id))
-        left = observed.expires_at - _clock() if observed is not None else 0.0
-        return min(self._poll_seconds, left + _AFTER_EXPIRY_SECONDS) if left > 0 else self._poll_seconds
+        left = observed.expires_at - _clock() if observed is not None else -1.0
+        return min(self._poll_seconds, left + _AFTER_EXPIRY_SECONDS) if left >= 0 else self._poll_seconds
 
-    async def _look(self, needed_since: float) -> None:
-        """List the leases, unless somebody did since then."""
+    async def _look(self, *, fresh: bool) -> None:
+        """List the leases, unless that was done less than a period ago, or (``fresh``) was begun after this call."""
+        begun_before = self._listings_begun
         async with self._listing:
-            if self._listed_at is not None and self._listed_at >= needed_since:
+            if fresh:
+                if self._listings_done > begun_before:
+                    return
+            elif self._listed_at is not None and _clock() - self._listed_at < self._poll_seconds:
                 return
+            self._listings_begun += 1
             asked_at = _clock()
             leases = (await self._kube.list(LEASES, self._namespace, label_selector=_SELECTOR)).items
+            self._listings_done = self._listings_begun
             self._listed_at = asked_at
             self._seen = {lease.metadata.name: self._observe(lease) for lease in leases}
 
