@@ -6,8 +6,9 @@ retried only where a repetition cannot do harm:
 - always: when it is certain that the server did nothing (no connection, or 429 with Retry-After);
 - get, list, delete, merge and strategic patches, access reviews: also after transport errors and 5xx. A delete
   repeated after it took effect ends in :class:`~.errors.NotFound`, which callers take for success;
-- create and JSON patch (a ``test`` makes its repetition fail): never otherwise. After :class:`~.errors.ApiUnavailable`
-  or :class:`~.errors.ServerError` the caller looks whether the call took effect.
+- create, JSON patch and a patch that demands a resourceVersion (their own first success makes a repetition fail): never
+  otherwise. After :class:`~.errors.ApiUnavailable` or :class:`~.errors.ServerError` the caller looks whether the call
+  took effect.
 """
 
 from __future__ import annotations

@@ -154,7 +154,8 @@ class KubeClient(Kube):
         call = Call("patch", resource.rbac_name(subresource), namespace, name)
         path = resource.path(namespace, name, subresource)
         request = Request(call, "PATCH", path, body=body, content_type=kind.value)
-        return self._decode(resource.type, await self._call(request, repeatable=kind is not PatchType.JSON), call)
+        repeatable = kind is not PatchType.JSON and not _demands_version(body)
+        return self._decode(resource.type, await self._call(request, repeatable=repeatable), call)
 
     async def delete(
         self,
@@ -360,6 +361,10 @@ def _refusal(response: aiohttp.ClientResponse, body: bytes, call: Call) -> ApiEr
         # The header may also hold a date, which API servers do not send.
         retry_after = 0.0
     return api_error(status_of(response.status, body, response.reason or ""), call, retry_after)
+
+
+def _demands_version(body: Mapping[str, Any] | Sequence[Any]) -> bool:
+    return isinstance(body, dict) and "resourceVersion" in (body.get("metadata") or {})
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -59,6 +59,10 @@ async def json_patch(kube: Kube) -> object:
     return await kube.patch(CONFIG_MAPS, "m", [{"op": "test", "path": "/a", "value": 1}], "n", kind=PatchType.JSON)
 
 
+async def guarded_merge(kube: Kube) -> object:
+    return await kube.patch(CONFIG_MAPS, "m", {"metadata": {"resourceVersion": "1"}}, "n")
+
+
 async def delete(kube: Kube) -> None:
     await kube.delete(CONFIG_MAPS, "m", "n")
 
@@ -68,7 +72,7 @@ async def can_i(kube: Kube) -> object:
 
 
 ALWAYS_REPEATED = [get, merge, delete, can_i]
-NEVER_BLINDLY_REPEATED = [create, json_patch]
+NEVER_BLINDLY_REPEATED = [create, json_patch, guarded_merge]
 
 
 @pytest.mark.parametrize("call", ALWAYS_REPEATED)

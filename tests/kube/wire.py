@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Everything fast, so that tests need not wait; the ratios are those of the defaults.
 QUICK = Limits(
     connect_seconds=2.0,
-    call_seconds=0.5,
+    call_seconds=0.25,
     watch_seconds=1,
     watch_slack_seconds=-0.7,
     attempts=4,
