@@ -24,7 +24,7 @@ const (
 )
 
 // execProtocols are the versions of the exec protocol that the API server may ask for.
-var execProtocols = []string{"v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"}
+var execProtocols = []string{"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"}
 
 // kubeletClients is who may use the kubelet API: the holder of a certificate, or, if there is none, everyone.
 type kubeletClients struct{ pool *x509.CertPool }

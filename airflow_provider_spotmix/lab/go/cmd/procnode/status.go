@@ -113,13 +113,15 @@ func (v podView) conditions() []corev1.PodCondition {
 	return []corev1.PodCondition{sandbox, initialized, containersReady, podReady}
 }
 
-func containerStatuses(views []containerView) []corev1.ContainerStatus {
+// containerStatuses follows the kubelet in that an init container is ready once it has succeeded.
+func containerStatuses(views []containerView, init bool) []corev1.ContainerStatus {
 	out := make([]corev1.ContainerStatus, 0, len(views))
 	for _, c := range views {
 		running := c.state.Running != nil
+		ready := running || init && c.state.Terminated != nil && c.state.Terminated.ExitCode == 0
 		s := corev1.ContainerStatus{
 			Name: c.name, Image: c.image, ImageID: imageID(c), ContainerID: c.id, State: c.state, LastTerminationState: c.last,
-			RestartCount: c.restarts, Ready: running, Started: &running,
+			RestartCount: c.restarts, Ready: ready, Started: &running,
 		}
 		out = append(out, s)
 	}
@@ -152,19 +154,24 @@ func (v podView) patch(since map[corev1.PodConditionType]corev1.PodCondition, no
 	}
 	status := map[string]any{
 		"phase": v.phase(), "conditions": conditions, "startTime": metav1.NewTime(v.started), "observedGeneration": v.generation,
-		"hostIP": v.hostIP, "hostIPs": []corev1.HostIP{{IP: v.hostIP}},
-		"containerStatuses": containerStatuses(v.main),
+		"hostIP": v.hostIP, "hostIPs": replaced(corev1.HostIP{IP: v.hostIP}),
+		"containerStatuses": containerStatuses(v.main, false),
 	}
 	if v.ip != "" {
-		status["podIP"], status["podIPs"] = v.ip, []corev1.PodIP{{IP: v.ip}}
+		status["podIP"], status["podIPs"] = v.ip, replaced(corev1.PodIP{IP: v.ip})
 	}
 	if len(v.init) > 0 {
-		status["initContainerStatuses"] = containerStatuses(v.init)
+		status["initContainerStatuses"] = containerStatuses(v.init, true)
 	}
 	if v.failure != nil {
 		status["reason"], status["message"] = v.failure.reason, v.failure.message
 	}
 	return json.Marshal(map[string]any{"metadata": map[string]any{"uid": v.uid}, "status": status})
+}
+
+// replaced is a list that a strategic merge puts in place of the old one, instead of merging the two.
+func replaced(items ...any) []any {
+	return append([]any{map[string]string{"$patch": "replace"}}, items...)
 }
 
 func orNull(s string) any {
