@@ -1,0 +1,99 @@
+"""Talk to the lab's own processes: its supervisor and its nodes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.network import Network
+
+TIMEOUT_SECONDS = 30.0  # the supervisor answers `stop` only when all has stopped
+REGISTRATION_SECONDS = 40.0
+
+
+@dataclass(frozen=True)
+class ChildStatus:
+    """A process of the lab.
+
+    Attributes:
+        name: of the component.
+        pid: its process.
+        exit_code: None while it runs; negative: the signal that ended it.
+
+    """
+
+    name: str
+    pid: int
+    exit_code: int | None
+
+
+def ask_supervisor(network: Network, **request: Any) -> list[ChildStatus]:
+    """Send one command to the supervisor of the lab on that network.
+
+    Raises:
+        LabError: it is not there, or it could not carry out the command.
+
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(TIMEOUT_SECONDS)
+        try:
+            connection.connect(network.claim_name)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            answer = json.loads(connection.makefile("rb").readline())
+        except (OSError, ValueError) as error:
+            raise LabError(f"the lab's supervisor does not answer: {error}") from error
+    if "error" in answer:
+        raise LabError(f"the lab's supervisor could not {request.get('do')}: {answer['error']}")
+    return [ChildStatus(**child) for child in answer["components"]]
+
+
+@dataclass(frozen=True)
+class NodesControl:
+    """The control API of the lab's nodes: what a provider of machines can do.
+
+    Args:
+        address: host and port.
+        token: bearer token.
+
+    """
+
+    address: str
+    token: str
+
+    def kill(self, node: str) -> None:
+        """The machine is gone from one moment to the next, with every process on it."""
+        self._call("POST", "/kill", node=node)
+
+    def start(self, node: str) -> None:
+        """Start a dead node; returns when it is registered."""
+        self._call("POST", "/start", node=node)
+
+    def alive(self) -> dict[str, bool]:
+        """Every node's name, and whether its machine runs."""
+        answer: dict[str, bool] = self._call("GET", "/nodes")
+        return answer
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The pods that have processes here, with pids and memory."""
+        answer: list[dict[str, Any]] = self._call("GET", "/pods")
+        return answer
+
+    def _call(self, method: str, path: str, **query: str) -> Any:
+        connection = http.client.HTTPConnection(self.address, timeout=REGISTRATION_SECONDS)
+        try:
+            url = path + (f"?{urlencode(query)}" if query else "")
+            connection.request(method, url, headers={"Authorization": f"Bearer {self.token}"})
+            answer = connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise LabError(f"the lab's nodes at {self.address} do not answer: {error}") from error
+        finally:
+            connection.close()
+        if answer.status >= http.client.BAD_REQUEST:
+            raise LabError(f"the lab's nodes refused {method} {path}: {content.decode(errors='replace').strip()}")
+        return json.loads(content)

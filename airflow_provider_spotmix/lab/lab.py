@@ -1,0 +1,269 @@
+"""A rehearsal lab: start it, find it again, ask it, interrupt its nodes, stop it.
+
+Each lab is a directory (``<state>/spotmix/labs/NAME``, 0700), a loopback network, and a supervisor process that is the
+parent of all others. The supervisor ends the lab when its owner dies, until the owner lets go of it: an interrupted
+`up` and a killed test run leave nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_spotmix.lab import build, cluster, launch, locks, paths, signals
+from airflow_provider_spotmix.lab.api import Api, wait_until
+from airflow_provider_spotmix.lab.clients import NodesControl, ask_supervisor
+from airflow_provider_spotmix.lab.components import NODES_CONTROL_PORT, Files
+from airflow_provider_spotmix.lab.config import LabConfig
+from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.network import Network
+from airflow_provider_spotmix.lab.processes import ProcessId
+from airflow_provider_spotmix.lab.progress import Progress, Silent
+from airflow_provider_spotmix.lab.status import LabStatus, read_status
+from airflow_provider_spotmix.lab.toolchain import find_java, find_spark, require_linux
+
+DEFAULT_NAME = "default"
+STOP_SECONDS = 20.0
+
+
+class Lab:
+    """A lab that runs. Get one from `up`, `attach` or `ephemeral`."""
+
+    def __init__(self, state: launch.State, *, leash: int | None = None) -> None:
+        self.name = state.name
+        self.state = state
+        self.files = Files(paths.lab_dir(state.name))
+        self.network = Network(state.network)
+        self._leash = leash  # the supervisor ends the lab when this descriptor is closed
+
+    @classmethod
+    def up(cls, name: str = DEFAULT_NAME, config: LabConfig | None = None, progress: Progress | None = None) -> Lab:
+        """Start a lab that stays until `down`; or find it, if it runs.
+
+        Args:
+            name: 1 to 40 of a-z, 0-9 and -.
+            config: default: two spot and two on-demand nodes.
+            progress: where to show what goes on; the first time programs are built, for minutes.
+
+        Raises:
+            LabError: something is missing or did not start (with the end of its log), or the lab runs with another
+                configuration.
+
+        """
+        return cls._up(name, config, progress or Silent(), ephemeral=False)
+
+    @classmethod
+    @contextmanager
+    def ephemeral(
+        cls, config: LabConfig | None = None, progress: Progress | None = None, name: str | None = None
+    ) -> Iterator[Lab]:
+        """A lab for the length of a block. It ends with this process, however that dies.
+
+        Args:
+            config: as for `up`.
+            progress: as for `up`.
+            name: default: a unique one.
+
+        """
+        unique = name or f"tmp-{os.getpid()}-{secrets.token_hex(3)}"
+        lab = cls._up(unique, config, progress or Silent(), ephemeral=True)
+        try:
+            yield lab
+        finally:
+            lab.down()
+
+    @classmethod
+    def attach(cls, name: str = DEFAULT_NAME) -> Lab:
+        """Find a lab that runs.
+
+        Raises:
+            LabError: it does not.
+
+        """
+        lab = cls._find(name)
+        if lab is None or not lab._supervisor.is_running():
+            raise LabError(f"lab {name!r} is not running", remedy=f"start it: spotmix lab up{_option(name)}")
+        return lab
+
+    @property
+    def kubeconfig(self) -> Path:
+        """File with the administrator's access, current namespace `spark`; valid as long as the lab runs."""
+        return self.files.kubeconfig
+
+    @property
+    def api(self) -> Api:
+        """A small client with the administrator's access."""
+        return launch.api_client(self.files)
+
+    @property
+    def nodes(self) -> NodesControl:
+        """What the provider of the machines can do."""
+        token = self.files.control_token.read_text()
+        return NodesControl(f"{self.network.system}:{NODES_CONTROL_PORT}", token)
+
+    def status(self) -> LabStatus:
+        """What runs and how it is; never raises because something does not."""
+        return read_status(self.name, self.network, self.files, self.api)
+
+    def interrupt(
+        self,
+        node: str,
+        signal_name: str = "karpenter",
+        lead_seconds: float | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Take a node away as a provider would; returns when it is gone.
+
+        Args:
+            node: its name.
+            signal_name: one of `signals.SIGNALS`.
+            lead_seconds: between the notice and the end; default: the real thing's.
+            progress: where to show what goes on.
+
+        Raises:
+            LabError: there is no such node or signal, or the node is dead.
+
+        """
+        signals.play(self.api, self.nodes, node, signal_name, lead_seconds, progress or Silent())
+
+    def restore(self, node: str) -> None:
+        """Give an interrupted or dead node's name to a new machine; returns when it is Ready.
+
+        Raises:
+            LabError: there is no such node, or it is as it should be.
+
+        """
+        signals.restore(self.api, self.nodes, node)
+
+    def create_namespace(self, name: str) -> str:
+        """Create a namespace in which Spark applications can run under the service account `spark`."""
+        cluster.apply_namespace(self.api, name)
+        api = self.api
+        wait_until(f"namespace {name} to be usable", lambda: cluster.accounts_are_ready(api, name), seconds=30)
+        return name
+
+    def delete_namespace(self, name: str) -> None:
+        """Have a namespace deleted with all that is in it; does not wait."""
+        self.api.delete(f"/api/v1/namespaces/{name}")
+
+    def down(self) -> None:
+        """Stop the lab and remove its directory. Nothing but the cache stays."""
+        with locks.exclusive(paths.lock_path(f"lab-{self.name}")):
+            self._end()
+
+    @classmethod
+    def _up(cls, name: str, config: LabConfig | None, progress: Progress, *, ephemeral: bool) -> Lab:
+        require_linux()
+        paths.lab_dir(name)  # refuses a bad name before anything is built
+        find_java(), find_spark()
+        waiting = f"another process starts or stops lab {name!r}: waiting for it"
+        with locks.exclusive(paths.lock_path(f"lab-{name}"), on_wait=lambda: progress.note(waiting)):
+            lab = cls._find(name)
+            if lab is not None and lab._is_healthy():
+                return lab._checked(config)
+            cls._clean(name, lab)
+            programs = build.ensure(progress)
+            with progress.step(f"Starting lab {name!r}") as step:
+                state, leash = launch.start(name, config or LabConfig(), programs, step, ephemeral=ephemeral)
+            lab = cls(state, leash=leash)
+            if not ephemeral:
+                lab._let_go()
+            return lab
+
+    @classmethod
+    def _find(cls, name: str) -> Lab | None:
+        """The lab as its directory tells; it may be dead."""
+        try:
+            content = json.loads(Files(paths.lab_dir(name)).state.read_text())
+            return cls(launch.State(**content))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    @classmethod
+    def _clean(cls, name: str, lab: Lab | None) -> None:
+        """Remove what is left of a lab that is dead or ill."""
+        if lab is not None:
+            lab._end()
+        _remove(paths.lab_dir(name))
+
+    @property
+    def _supervisor(self) -> ProcessId:
+        return ProcessId(self.state.supervisor_pid, self.state.supervisor_started)
+
+    def _is_healthy(self) -> bool:
+        if not self._supervisor.is_running():
+            return False
+        try:
+            return self.status().healthy
+        except LabError:
+            return False
+
+    def _checked(self, config: LabConfig | None) -> Lab:
+        if config is not None and config.to_json() != self.state.config:
+            raise LabError(
+                f"lab {self.name!r} runs with another configuration",
+                remedy=f"stop it first: spotmix lab down{_option(self.name)}",
+            )
+        return self
+
+    def _let_go(self) -> None:
+        ask_supervisor(self.network, do="keep")
+        self._drop_leash()
+
+    def _drop_leash(self) -> None:
+        if self._leash is not None:
+            os.close(self._leash)
+            self._leash = None
+
+    def _end(self) -> None:
+        supervisor = self._supervisor
+        supervisor.end(signal.SIGTERM)
+        self._drop_leash()
+        if not _reaped(supervisor, STOP_SECONDS):
+            supervisor.end(signal.SIGKILL)  # its children go with it
+            _reaped(supervisor, STOP_SECONDS)
+        _remove(self.files.root)
+
+
+def all_names() -> list[str]:
+    """Names of the labs that have a directory, running or not."""
+    labs = paths.labs_dir()
+    return sorted(path.name for path in labs.iterdir() if path.is_dir()) if labs.is_dir() else []
+
+
+def _option(name: str) -> str:
+    return "" if name == DEFAULT_NAME else f" --name {name}"
+
+
+def _reaped(process: ProcessId, seconds: float) -> bool:
+    ended = process.wait(seconds)
+    with contextlib.suppress(ChildProcessError):  # not our child, or reaped already
+        os.waitpid(process.pid, os.WNOHANG)
+    return ended
+
+
+def _remove(directory: Path) -> None:
+    for _ in range(50):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            break
+        time.sleep(0.1)
+    else:
+        raise LabError(f"{directory} cannot be removed", remedy="remove it by hand")
+    for parent in (paths.labs_dir(), paths.labs_dir().parent):
+        with contextlib.suppress(OSError):  # another lab is in it
+            parent.rmdir()
+
+
+def describe(lab: Lab) -> dict[str, Any]:
+    """What a caller in another process needs to use the lab: name, kubeconfig, API server."""
+    return {"name": lab.name, "kubeconfig": str(lab.kubeconfig), "api_server": lab.network.api_url}

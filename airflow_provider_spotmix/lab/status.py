@@ -1,0 +1,107 @@
+"""What a lab is doing, for people and programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from airflow_provider_spotmix.lab import cluster
+from airflow_provider_spotmix.lab.api import Api, Json
+from airflow_provider_spotmix.lab.clients import ask_supervisor
+from airflow_provider_spotmix.lab.components import Files
+from airflow_provider_spotmix.lab.config import CAPACITY_TYPE
+from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.network import Network
+from airflow_provider_spotmix.lab.processes import memory_bytes
+
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    """A process of the lab; `exit_code` is None while it runs, `memory_bytes` is resident."""
+
+    name: str
+    pid: int
+    exit_code: int | None
+    memory_bytes: int
+    log: str
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """A node as the cluster sees it; `pods` counts those that have not ended."""
+
+    name: str
+    capacity_type: str
+    ready: bool
+    taints: list[str]
+    pods: int
+
+
+@dataclass(frozen=True)
+class LabStatus:
+    """A lab.
+
+    Attributes:
+        name: the lab's.
+        healthy: whether all components run and the API server is ready.
+        api_server: its URL.
+        kubeconfig: the administrator's.
+        directory: logs and state.
+        components: the processes.
+        nodes: the nodes; empty when the API server does not answer.
+
+    """
+
+    name: str
+    healthy: bool
+    api_server: str
+    kubeconfig: str
+    directory: str
+    components: list[ComponentStatus]
+    nodes: list[NodeStatus]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+
+def read_status(name: str, network: Network, files: Files, api: Api) -> LabStatus:
+    """Ask supervisor and API server."""
+    try:
+        children = ask_supervisor(network, do="status")
+    except LabError:
+        children = []
+    parts = [ComponentStatus(c.name, c.pid, c.exit_code, memory_bytes(c.pid), str(files.log(c.name))) for c in children]
+    running = bool(parts) and all(part.exit_code is None for part in parts)
+    try:
+        ready = api.text("/readyz") == "ok"
+        nodes = _nodes(api)
+    except LabError:
+        ready, nodes = False, []
+    return LabStatus(
+        name=name,
+        healthy=running and ready,
+        api_server=network.api_url,
+        kubeconfig=str(files.kubeconfig),
+        directory=str(files.root),
+        components=parts,
+        nodes=nodes,
+    )
+
+
+def _nodes(api: Api) -> list[NodeStatus]:
+    live = (p for p in api.items("/api/v1/pods") if p["status"].get("phase") not in {"Succeeded", "Failed"})
+    pods = Counter(pod["spec"].get("nodeName", "") for pod in live)
+    return [_node(node, pods[node["metadata"]["name"]]) for node in api.items("/api/v1/nodes")]
+
+
+def _node(node: Json, pods: int) -> NodeStatus:
+    taints = node["spec"].get("taints") or []
+    return NodeStatus(
+        name=node["metadata"]["name"],
+        capacity_type=node["metadata"]["labels"].get(CAPACITY_TYPE, ""),
+        ready=cluster.node_is_ready(node),
+        taints=[f"{taint['key']}:{taint['effect']}" for taint in taints],
+        pods=pods,
+    )

@@ -1,0 +1,177 @@
+"""Parent of all processes of one lab: nothing of the lab outlives it.
+
+Run as ``python supervisor.py DIR SOCKET OWNER``: the lab's directory, the inherited listening socket that claims the
+lab's network, and the inherited read end of a pipe whose other end the lab's owner holds. Commands come through the
+socket, one JSON object per connection, from the same user only.
+
+- Children get the kernel's parent-death signal, so that even kill -9 of this process leaves nothing running.
+- SIGTERM, SIGINT, the command `shutdown`, or the end of OWNER (until the command `keep`) stop all children and remove
+  DIR.
+
+It uses the standard library only and one thread: the parent-death signal follows the thread that forked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+GRACE_SECONDS = 8.0
+
+
+class Supervisor:
+    """The children by name, in the order in which they were started."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.graceful: set[str] = set()
+        self.ending = False
+        self.owned = True  # ends with its owner
+
+    def command(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one request; the answer has `error` if it could not be done."""
+        try:
+            match request.get("do"):
+                case "start":
+                    self.start(**request["component"])
+                case "stop":
+                    self.stop([request["name"]])
+                case "keep":
+                    self.owned = False
+                case "shutdown":
+                    self.ending = True
+                case "status":
+                    pass
+                case other:
+                    return {"error": f"unknown command {other!r}"}
+        except (OSError, KeyError, TypeError, subprocess.SubprocessError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+        return {"components": self.status()}
+
+    def status(self) -> list[dict[str, Any]]:
+        """Every child: name, pid, and its exit code once it has ended (negative: the signal)."""
+        return [{"name": name, "pid": child.pid, "exit_code": child.poll()} for name, child in self.children.items()]
+
+    def start(self, name: str, command: list[str], env: dict[str, str], log: str, *, graceful: bool) -> None:
+        """Start a child in its own session, with its output appended to the file `log`."""
+        if name in self.children and self.children[name].poll() is None:
+            raise OSError(f"{name} is already running")
+        with Path(log).open("ab") as output:
+            self.children[name] = subprocess.Popen(
+                command,
+                env=env,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_die_with(os.getpid()),
+            )
+        (self.graceful.add if graceful else self.graceful.discard)(name)
+
+    def stop(self, names: list[str]) -> None:
+        """Stop children: the graceful ones first and with time to tidy up, the others at once."""
+        running = [name for name in names if self.children[name].poll() is None]
+        patient = [self.children[name] for name in running if name in self.graceful]
+        for child in patient:
+            child.terminate()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for child in patient:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.0, deadline - time.monotonic()))
+        for name in running:
+            self.children[name].kill()
+        for name in running:
+            self.children[name].wait()
+
+    def end(self) -> None:
+        """Stop everything and remove the lab's directory."""
+        self.stop(list(self.children))
+        _remove(self.directory)
+
+
+def _die_with(parent: int) -> Any:
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def before_exec() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+
+    return before_exec
+
+
+def _remove(directory: Path) -> None:
+    # What a container's processes leave behind may still be going away when its node has just been killed.
+    for _ in range(20):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(0.1)
+
+
+def serve(directory: Path, listener: socket.socket, owner: int) -> None:
+    """Run until told to end."""
+    supervisor = Supervisor(directory)
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: setattr(supervisor, "ending", True))
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes the loop, which reaps
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(wake_read, selectors.EVENT_READ)
+        selector.register(owner, selectors.EVENT_READ)
+        while not supervisor.ending:
+            for key, _ in selector.select():
+                if key.fileobj is listener:
+                    _answer(listener, supervisor)
+                elif key.fileobj == wake_read:
+                    os.read(wake_read, 4096)
+                    supervisor.status()  # reaps
+                else:  # the owner is gone, or has let go: nothing is ever written to that pipe
+                    selector.unregister(owner)
+                    supervisor.ending |= supervisor.owned
+    supervisor.end()
+
+
+def _answer(listener: socket.socket, supervisor: Supervisor) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(5)
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        uid = struct.unpack("3i", peer)[1]
+        if uid not in (os.getuid(), 0):
+            return
+        # A client that sends nonsense or goes away is its own problem, never the lab's.
+        with contextlib.suppress(OSError, ValueError):
+            request = json.loads(connection.makefile("rb").readline())
+            connection.sendall(json.dumps(supervisor.command(request)).encode() + b"\n")
+
+
+def main(arguments: list[str]) -> None:
+    """Take over the inherited descriptors and serve."""
+    directory, owner = Path(arguments[0]), int(arguments[2])
+    listener = socket.socket(fileno=int(arguments[1]))
+    for descriptor in (listener.fileno(), owner):
+        os.set_inheritable(descriptor, False)
+    serve(directory, listener, owner)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
