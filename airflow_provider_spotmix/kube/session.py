@@ -1,23 +1,27 @@
 """An HTTP session to one API server, with credentials kept fresh.
 
-kubernetes_asyncio's configuration loaders give tokens, certificates, exec plugins and auth providers; its REST client
-gives TLS and proxies. Its models and generated calls are not used. This module adds what the loaders leave out: a
-``tokenFile`` is read again, an exec plugin's token is renewed before it expires, a 401 renews at once, and ``as``
-(impersonation) is honoured instead of silently dropped.
+kubernetes_asyncio's configuration loaders give tokens, certificates, exec plugins and auth providers. Its models, calls
+and REST client are not used. This module adds what the loaders leave out: a ``tokenFile`` is read again, an exec
+plugin's token is renewed before it expires, a 401 renews at once, and ``as`` (impersonation) is honoured instead of
+silently dropped. As with kubectl, proxies from the environment do not apply to loopback addresses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import ipaddress
+import ssl
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
+import msgspec
 from multidict import CIMultiDict
+from yarl import URL
 
 from airflow_provider_spotmix import __version__
 from airflow_provider_spotmix.kube.config import public_address
@@ -41,6 +45,10 @@ _RENEW_AT_MOST_EVERY_SECONDS: Final = 5.0
 # Requests and watches on retired connections may finish before those are closed.
 _RETIRED_SECONDS: Final = 60.0
 
+# At once to one API server, watches included.
+_CONNECTIONS: Final = 100
+_READ_BUFFER_BYTES: Final = 2**18
+
 _LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError, AssertionError, RuntimeError, TimeoutError)
 
 
@@ -61,7 +69,7 @@ class Request:
 class _Credentials:
     """One loading of the configuration: connections made with it, and when it wants renewal (epoch seconds)."""
 
-    rest: Any
+    http: aiohttp.ClientSession
     configuration: Any
     headers: CIMultiDict[str]
     renew_at: float | None
@@ -97,15 +105,18 @@ class Session:
         query = {key: _query_value(value) for key, value in request.query.items() if value is not None}
         url = credentials.configuration.host + request.path + (f"?{urlencode(query)}" if query else "")
         with self.transport_errors(request.call):
-            response: aiohttp.ClientResponse = await credentials.rest.request(
+            return await credentials.http.request(
                 request.method,
-                url,
+                # The query is quoted already, and the server must see it as it is.
+                URL(url, encoded=True),
                 headers=headers,
-                body=request.body,
-                _preload_content=False,
-                _request_timeout=request.timeout,
+                data=None if request.body is None else msgspec.json.encode(request.body),
+                timeout=request.timeout,
+                proxy=credentials.configuration.proxy,
+                server_hostname=credentials.configuration.tls_server_name,
+                # API servers do not redirect; whatever does is no API server, and gets no token.
+                allow_redirects=False,
             )
-            return response
 
     async def renew(self, tried_at: float) -> bool:
         """After a 401 to a call sent at ``tried_at`` (monotonic), load the credentials anew.
@@ -128,7 +139,7 @@ class Session:
         await asyncio.gather(*self._retired, return_exceptions=True)
         credentials, self._credentials = self._credentials, None
         if credentials is not None:
-            await credentials.rest.close()
+            await credentials.http.close()
 
     @contextmanager
     def transport_errors(self, call: Call) -> Iterator[None]:
@@ -154,16 +165,16 @@ class Session:
         old, self._credentials = self._credentials, fresh
         if old is None:
             return
-        task = asyncio.get_running_loop().create_task(_close_later(old.rest))
+        task = asyncio.get_running_loop().create_task(_close_later(old.http))
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
 
-async def _close_later(rest: Any) -> None:
+async def _close_later(http: aiohttp.ClientSession) -> None:
     try:
         await asyncio.sleep(_RETIRED_SECONDS)
     finally:
-        await rest.close()
+        await http.close()
 
 
 async def _load(cluster: ClusterConfig) -> _Credentials:
@@ -171,21 +182,39 @@ async def _load(cluster: ClusterConfig) -> _Credentials:
     chosen = cluster.select()
     client = await asyncio.to_thread(importlib.import_module, "kubernetes_asyncio.client")
     config = importlib.import_module("kubernetes_asyncio.config")
-    rest = importlib.import_module("kubernetes_asyncio.client.rest")
     configuration = client.Configuration()
     try:
         async with asyncio.timeout(_EXEC_PLUGIN_SECONDS):
             loader = await config.load_kube_config_from_dict(
                 _single_context(chosen), context=chosen.context, client_configuration=configuration
             )
-        # Go's TLS, and so kubectl, accepts CA certificates without key identifiers; Python 3.13 would not by default.
-        configuration.disable_strict_ssl_verification = True
-        if not cluster.verify_tls:
-            configuration.verify_ssl = False
-        rest_client = rest.RESTClientObject(configuration)
+        http = _open_http(configuration, verify=cluster.verify_tls and configuration.verify_ssl)
     except (config.ConfigException, *_LOAD_ERRORS) as error:
         raise ConfigError(f"cannot load the credentials of context {chosen.context!r}: {_cause(error)}") from error
-    return _Credentials(rest_client, configuration, _headers(chosen), _renew_at(chosen, loader), time.monotonic())
+    return _Credentials(http, configuration, _headers(chosen), _renew_at(chosen, loader), time.monotonic())
+
+
+def _open_http(configuration: Any, *, verify: bool) -> aiohttp.ClientSession:
+    tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    # Go's TLS, and so kubectl, accepts CA certificates without key identifiers; Python 3.13 would not by default.
+    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if configuration.cert_file:
+        tls.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not verify:
+        tls.check_hostname = False
+        tls.verify_mode = ssl.CERT_NONE
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=tls, limit=_CONNECTIONS),
+        trust_env=not _is_loopback(urlsplit(configuration.host).hostname or ""),
+        read_bufsize=_READ_BUFFER_BYTES,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _single_context(chosen: Selected) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import pytest
 
 from airflow_provider_spotmix.kube.client import Kube, PatchType
 from airflow_provider_spotmix.kube.config import ClusterConfig
-from airflow_provider_spotmix.kube.errors import AlreadyExists, Forbidden, Gone, Invalid, NotFound
+from airflow_provider_spotmix.kube.errors import AlreadyExists, ApiUnavailable, Forbidden, Gone, Invalid, NotFound
 from airflow_provider_spotmix.kube.objects import SchedulingGate, Toleration
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, NODES, PODS, custom
+from airflow_provider_spotmix.kube.retry import Limits
 from airflow_provider_spotmix.kube.watch import Pace, Reflector, Synced
 
 pytestmark = pytest.mark.cluster
@@ -113,6 +114,24 @@ async def grant(admin: Kube, namespace: str, user: str, *verbs: str) -> None:
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
     }
     await admin.create(ROLE_BINDINGS, binding, namespace)
+
+
+async def test_a_certificate_that_cannot_be_verified_is_told(cluster: ClusterConfig) -> None:
+    chosen = cluster.select()
+    unverified = {key: value for key, value in chosen.cluster.items() if not key.startswith("certificate-authority")}
+    content = {
+        "current-context": "x",
+        "clusters": [{"name": "c", "cluster": unverified}],
+        "users": [{"name": "u", "user": dict(chosen.user)}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    }
+    strict = await ClusterConfig(kube_config=str(content)).connect(Limits(attempts=1))
+    with pytest.raises(ApiUnavailable, match=r"certificate verify failed.*the CA certificate are right"):
+        await strict.server_version()
+    await strict.close()
+    lax = await ClusterConfig(kube_config=str(content), verify_tls=False).connect()
+    assert (await lax.server_version()).major == 1
+    await lax.close()
 
 
 async def test_permissions_are_asked_for_and_refusals_name_what_to_grant(

@@ -196,6 +196,41 @@ async def test_preconditions_and_grace_travel_in_the_body(wire: WireServer) -> N
     }
 
 
+async def test_a_redirect_is_not_followed_and_gets_no_token(wire: WireServer) -> None:
+    wire.script(refuse(302, Location="/login"), ok())
+    async with wire.client() as kube:
+        with pytest.raises(ApiError, match="302"):
+            await get(kube)
+    assert len(wire.requests) == 1
+
+
+async def test_proxies_of_the_environment_do_not_apply_to_loopback(
+    wire: WireServer, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_tcp_port}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    wire.script(ok())
+    async with wire.client() as kube:
+        await get(kube)
+
+
+async def test_selectors_and_names_arrive_as_they_were_meant(wire: WireServer) -> None:
+    wire.script(ok())
+    selector = "a in (b, c),d!=e/f,g=h+i&j"
+    async with wire.client() as kube:
+        await kube.list(CONFIG_MAPS, "n", label_selector=selector)
+        await kube.get(CONFIG_MAPS, "a/../b?c#d", "n")
+    assert wire.requests[0].query["labelSelector"] == selector
+    assert wire.requests[1].raw_path == "/api/v1/namespaces/n/configmaps/a%2F..%2Fb%3Fc%23d"
+
+
+async def test_logs_are_bounded_and_decoded_leniently(wire: WireServer) -> None:
+    wire.script(page("last line\n"))
+    async with wire.client() as kube:
+        assert await kube.log("p", "n", container="main", tail_lines=5) == "last line\n"
+    assert dict(wire.requests[0].query) == {"container": "main", "tailLines": "5", "limitBytes": "10485760"}
+
+
 # Watches
 
 

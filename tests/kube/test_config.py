@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_spotmix.kube import config
 from airflow_provider_spotmix.kube.config import ClusterConfig
 from airflow_provider_spotmix.kube.errors import ConfigError
 
@@ -58,9 +59,9 @@ def test_the_current_token_of_an_auth_provider_is_not_part_of_the_identity() -> 
 
 
 def test_no_secret_in_identity_or_repr() -> None:
-    config = ClusterConfig(kube_config=kubeconfig(server="https://me:s3cret@one.example:6443"))
-    assert config.identity().startswith("https://one.example:6443#")
-    assert "s3cret" not in config.identity() + repr(config) + repr(config.select().server.partition("@")[2])
+    cluster = ClusterConfig(kube_config=kubeconfig(server="https://me:s3cret@one.example:6443"))
+    assert cluster.identity().startswith("https://one.example:6443#")
+    assert "s3cret" not in cluster.identity() + repr(cluster)
     assert "s3cret" not in repr(ClusterConfig(kube_config=kubeconfig()).select())
 
 
@@ -85,7 +86,7 @@ def test_the_first_of_several_files_wins_and_paths_are_relative_to_their_file(
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("given", "says"),
     [
         pytest.param({"config_file": "/nowhere/config"}, "no kubeconfig at '/nowhere/config'", id="no-file"),
         pytest.param({"kube_config": "a: [s3cret"}, "is not valid YAML or JSON", id="not-yaml"),
@@ -95,9 +96,9 @@ def test_the_first_of_several_files_wins_and_paths_are_relative_to_their_file(
         pytest.param({"kube_config": "clusters: []"}, "has no current-context", id="no-current-context"),
     ],
 )
-def test_mistakes_are_told_with_their_place(config: dict[str, str], says: str) -> None:
+def test_mistakes_are_told_with_their_place(given: dict[str, str], says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
-        ClusterConfig(**config).identity()  # type: ignore[arg-type]
+        ClusterConfig(**given).identity()  # type: ignore[arg-type]
     assert "s3cret" not in str(caught.value)
 
 
@@ -110,3 +111,15 @@ def test_in_cluster_outside_a_pod_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(ConfigError, match="are we in a pod"):
         ClusterConfig(in_cluster=True).identity()
+
+
+def test_in_a_pod_the_service_account_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, content in (("token", "t"), ("namespace", "team-a\n")):
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(config, "SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    chosen = ClusterConfig().select()
+    assert (chosen.server, chosen.user) == ("https://[fd00::1]:443", {"tokenFile": str(tmp_path / "token")})
+    assert ClusterConfig().resolve_namespace() == "team-a"
+    assert ClusterConfig(kube_config=kubeconfig()).select().server == "https://one.example:6443"
