@@ -1,0 +1,1 @@
+"""The connection ``spotmix``: which cluster, and a team's defaults."""

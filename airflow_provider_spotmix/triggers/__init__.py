@@ -1,0 +1,1 @@
+"""Triggers: the edge through which fleets run in the triggerer."""

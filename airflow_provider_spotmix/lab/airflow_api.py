@@ -1,0 +1,167 @@
+"""What a user does with Airflow, through its stable REST API (v2)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from airflow_provider_spotmix.lab.errors import LabError
+
+Json = dict[str, Any]
+OVER = ("success", "failed", "upstream_failed", "skipped", "removed")
+
+
+class AirflowApi:
+    """One user's session.
+
+    Args:
+        url: address of the api-server.
+        username: a user of the simple auth manager.
+        password: the user's password.
+
+    """
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._credentials = {"username": username, "password": password}
+
+    def unhealthy(self) -> list[str]:
+        """Return the components that are not healthy (yet)."""
+        try:
+            health = self._http.get("/api/v2/monitor/health").raise_for_status().json()
+        except httpx.HTTPError:
+            return ["api-server"]
+        return [name for name, state in health.items() if state["status"] != "healthy"]
+
+    def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> None:
+        """Wait until the DAG has been parsed.
+
+        Raises:
+            LabError: it never was; the message has the import errors.
+
+        """
+        path = f"/api/v2/dags/{quote(dag_id)}"
+        deadline = time.monotonic() + timeout
+        while self._request("GET", path, allow=(404,)).status_code == 404:
+            if time.monotonic() > deadline:
+                errors = self.call("GET", "/api/v2/importErrors").get("import_errors", [])
+                said = "; ".join(f"{e['filename']}: {e['stack_trace']}" for e in errors) or "no import error"
+                raise LabError(f"no DAG {dag_id} after {timeout:.0f} s ({said})")
+            time.sleep(0.2)
+
+    def trigger(self, dag_id: str, *, conf: Json | None = None, run_id: str | None = None) -> str:
+        """Start a DAG run and return its id."""
+        self.wait_for_dag(dag_id)
+        body: Json = {"logical_date": None, "conf": conf or {}, **({"dag_run_id": run_id} if run_id else {})}
+        found: str = self.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"]
+        return found
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a DAG run."""
+        return str(self.call("GET", _run(dag_id, run_id))["state"])
+
+    def wait_for_run(
+        self, dag_id: str, run_id: str, *, timeout: float, update: Callable[[str], None] = lambda _: None
+    ) -> str:
+        """Wait until a DAG run is over and return its state.
+
+        Raises:
+            LabError: it is not over in time.
+
+        """
+        return self._wait(lambda: self.run_state(dag_id, run_id), OVER, f"run {run_id} of {dag_id}", timeout, update)
+
+    def wait_for_task(
+        self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float, map_index: int = -1
+    ) -> str:
+        """Wait until a task instance is in one of the states (by default: over) and return it.
+
+        Raises:
+            LabError: it is not in time.
+
+        """
+
+        def state() -> str:
+            return str(self.task_instance(dag_id, run_id, task_id, map_index=map_index)["state"])
+
+        return self._wait(state, states or OVER, f"task {task_id} of run {run_id}", timeout, lambda _: None)
+
+    def task_instance(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> Json:
+        """Return a task instance."""
+        return self.call("GET", _task(dag_id, run_id, task_id, map_index))
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
+        """Return the log of a try as text, one line per message."""
+        path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}"
+        answer = self.call("GET", f"{path}?full_content=true&map_index={map_index}")
+        return "\n".join(line if isinstance(line, str) else str(line.get("event", "")) for line in answer["content"])
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1) -> Any:
+        """Return an XCom's value."""
+        path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}?map_index={map_index}"
+        value = self.call("GET", path)["value"]
+        return json.loads(value) if isinstance(value, str) and value[:1] in "{[" else value
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, *, map_index: int = -1) -> None:
+        """Mark a task instance success or failed, as a person does."""
+        self.call("PATCH", _task(dag_id, run_id, task_id, map_index), {"new_state": state})
+
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task instance, so that it runs again."""
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}
+        self.call("POST", f"/api/v2/dags/{quote(dag_id)}/clearTaskInstances", body)
+
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Delete a DAG run."""
+        self._request("DELETE", _run(dag_id, run_id))
+
+    def call(self, method: str, path: str, body: Json | None = None) -> Json:
+        """Call the API.
+
+        Raises:
+            LabError: it refused; the message has its answer.
+
+        """
+        answer: Json = self._request(method, path, body).json()
+        return answer
+
+    def _request(
+        self, method: str, path: str, body: Json | None = None, *, allow: tuple[int, ...] = ()
+    ) -> httpx.Response:
+        if "Authorization" not in self._http.headers:
+            token = self._http.post("/auth/token", json=self._credentials).raise_for_status().json()["access_token"]
+            self._http.headers["Authorization"] = f"Bearer {token}"
+        answer = self._http.request(method, path, json=body)
+        if answer.is_error and answer.status_code not in allow:
+            raise LabError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:500]}")
+        return answer
+
+    def _wait(
+        self,
+        state: Callable[[], str],
+        wanted: tuple[str, ...],
+        what: str,
+        timeout: float,
+        update: Callable[[str], None],
+    ) -> str:
+        deadline = time.monotonic() + timeout
+        while (found := state()) not in wanted:
+            update(found)
+            if time.monotonic() > deadline:
+                raise LabError(f"{what} is {found} after {timeout:.0f} s, not {' or '.join(wanted)}")
+            time.sleep(0.3)
+        return found
+
+
+def _run(dag_id: str, run_id: str) -> str:
+    return f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _task(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+    mapped = f"/{map_index}" if map_index >= 0 else ""
+    return f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}{mapped}"

@@ -1,0 +1,93 @@
+"""What the provider tells Airflow about itself. Checked against Airflow's own schema in tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TEXT = ["string", "null"]
+_FLAG = ["boolean", "null"]
+
+PROVIDER_INFO: dict[str, Any] = {
+    "package-name": "airflow-provider-spotmix",
+    "name": "Spotmix",
+    "description": "Spark on Kubernetes with an exact spot : on-demand mix that survives interruptions.",
+    "integrations": [
+        {
+            "integration-name": "Spotmix",
+            "external-doc-url": "https://spark.apache.org/docs/latest/running-on-kubernetes.html",
+            "tags": ["software"],
+        }
+    ],
+    "operators": [
+        {"integration-name": "Spotmix", "python-modules": ["airflow_provider_spotmix.operators.spark_fleet"]}
+    ],
+    "hooks": [{"integration-name": "Spotmix", "python-modules": ["airflow_provider_spotmix.hooks.spotmix"]}],
+    "triggers": [{"integration-name": "Spotmix", "python-modules": ["airflow_provider_spotmix.triggers.spark_fleet"]}],
+    "plugins": [{"name": "spotmix", "plugin-class": "airflow_provider_spotmix.plugins.spotmix.SpotmixPlugin"}],
+    "connection-types": [
+        {
+            "connection-type": "spotmix",
+            "hook-class-name": "airflow_provider_spotmix.hooks.spotmix.SpotmixHook",
+            "hook-name": "Spotmix (Spark on spot and on-demand)",
+            "ui-field-behaviour": {"hidden-fields": ["host", "schema", "login", "password", "port", "extra"]},
+            "conn-fields": {
+                "kubernetes_conn_id": {"label": "Kubernetes connection id", "schema": {"type": _TEXT}},
+                "ratio": {"label": "Default ratio (spot:on-demand)", "schema": {"type": _TEXT}},
+                "on_demand_base": {"label": "Default on-demand base", "schema": {"type": ["integer", "null"]}},
+                "placement": {"label": "Default placement", "schema": {"type": _TEXT}},
+                "pools": {"label": "Pools (preset)", "schema": {"type": _TEXT}},
+                "namespace": {"label": "Namespace", "schema": {"type": _TEXT}},
+                "in_cluster": {"label": "In-cluster configuration", "schema": {"type": _FLAG}},
+                "kube_config_path": {"label": "Kubeconfig path", "schema": {"type": _TEXT}},
+                "kube_config": {"label": "Kubeconfig content", "schema": {"type": _TEXT, "format": "password"}},
+                "cluster_context": {"label": "Kubeconfig context", "schema": {"type": _TEXT}},
+                "disable_verify_ssl": {"label": "Do not verify TLS", "schema": {"type": _FLAG}},
+            },
+        }
+    ],
+    "config": {
+        "spotmix": {
+            "description": "Defaults of the spotmix provider, after operators' arguments and the connection's fields.",
+            "options": {
+                "instance": {
+                    "description": (
+                        "Name of this Airflow deployment, part of every fleet's identity. Set it when several"
+                        " deployments share a namespace and have no [api] base_url of their own."
+                    ),
+                    "version_added": "0.1.0",
+                    "type": "string",
+                    "example": "airflow-production",
+                    "default": None,
+                },
+                "ratio": {
+                    "description": "Default ratio, spot:on-demand.",
+                    "version_added": "0.1.0",
+                    "type": "string",
+                    "example": "40:60",
+                    "default": None,
+                },
+                "on_demand_base": {
+                    "description": "Default number of executors that are on-demand before the ratio applies.",
+                    "version_added": "0.1.0",
+                    "type": "integer",
+                    "example": "1",
+                    "default": None,
+                },
+                "placement": {
+                    "description": "Default placement.",
+                    "version_added": "0.1.0",
+                    "type": "string",
+                    "example": "template",
+                    "default": None,
+                },
+                "pools": {
+                    "description": "Default pools: the name of a preset.",
+                    "version_added": "0.1.0",
+                    "type": "string",
+                    "example": "karpenter",
+                    "default": None,
+                },
+            },
+        }
+    },
+}

@@ -1,0 +1,130 @@
+"""`SparkFleetTrigger`: looks after a submitted fleet in the triggerer. Thin: the runner does the work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+
+class SparkFleetTrigger(BaseTrigger):
+    """Look after a fleet until it is over, then fire one event with its report.
+
+    Its arguments are stored in Airflow's database and hold no secret: connections are named and read when it runs.
+
+    Args:
+        spec: the fleet, as plain values (`FleetSpec`).
+        spotmix_conn_id: connection of type ``spotmix``.
+        kubernetes_conn_id: connection of type ``kubernetes`` that is used before the one that the former names.
+        driver_log_lines: lines of each driver's log to show at the end.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: dict[str, Any],
+        spotmix_conn_id: str,
+        kubernetes_conn_id: str | None = None,
+        driver_log_lines: int = 100,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
+        self.spec = spec
+        self.spotmix_conn_id = spotmix_conn_id
+        self.kubernetes_conn_id = kubernetes_conn_id
+        self.driver_log_lines = driver_log_lines
+        self._fired = False
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "spec": self.spec,
+                "spotmix_conn_id": self.spotmix_conn_id,
+                "kubernetes_conn_id": self.kubernetes_conn_id,
+                "driver_log_lines": self.driver_log_lines,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look after the fleet. What goes wrong with the cluster or the connection is the event's ``error``."""
+        import msgspec
+
+        from airflow_provider_spotmix.core.errors import SpotmixError
+        from airflow_provider_spotmix.core.spec import FleetSpec
+        from airflow_provider_spotmix.fleet.hub import Hub
+        from airflow_provider_spotmix.fleet.runner import run_fleet
+        from airflow_provider_spotmix.kube.errors import KubeError
+
+        payload: dict[str, Any] = {"spec": self.spec}
+        try:
+            report = await run_fleet(
+                Hub.shared(),
+                await self._hook().acluster(),
+                msgspec.convert(self.spec, FleetSpec),
+                tell=self._tell,
+                driver_log_lines=self.driver_log_lines,
+            )
+        except (KubeError, SpotmixError) as error:
+            payload["error"] = str(error)
+        else:
+            payload["report"] = report.to_dict()
+        self._fired = True
+        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]  # Airflow's
+
+    async def on_kill(self) -> None:
+        """A person killed the task (Airflow 3.3 and later): delete its fleet.
+
+        Airflow also calls this when the trigger moves to another triggerer; then the task is still deferred, and the
+        fleet stays.
+        """
+        if self._fired or await self._is_deferred():
+            return
+        await self._delete_fleet()
+
+    async def cleanup(self) -> None:
+        """Before Airflow 3.3 this is the only call that a killed task's trigger gets; a shutdown makes it too."""
+        if hasattr(BaseTrigger, "on_kill") or self._fired or await self._is_deferred():
+            return
+        await self._delete_fleet()
+
+    async def _delete_fleet(self) -> None:
+        import msgspec
+
+        from airflow_provider_spotmix.core.spec import FleetSpec
+        from airflow_provider_spotmix.fleet.hub import Hub
+        from airflow_provider_spotmix.fleet.submit import delete_fleet
+
+        spec = msgspec.convert(self.spec, FleetSpec)
+        self.log.info("the task was killed: deleting fleet %s", spec.fleet_id)
+        async with Hub.shared().client(await self._hook().acluster()) as kube:
+            await delete_fleet(kube, spec)
+
+    async def _is_deferred(self) -> bool:
+        """Ask Airflow about the task instance; without an answer it counts as deferred, and nothing is deleted."""
+        from asgiref.sync import sync_to_async
+
+        ti = self.task_instance
+        if ti is None:
+            return True
+        try:
+            from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+            states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+                dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+            )
+        except Exception:
+            self.log.warning("cannot ask for the task's state: its fleet is left alone", exc_info=True)
+            return True
+        key = f"{ti.task_id}_{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ti.task_id
+        return bool(states.get(ti.run_id, {}).get(key) == "deferred")
+
+    def _hook(self) -> Any:
+        from airflow_provider_spotmix.hooks.spotmix import SpotmixHook
+
+        return SpotmixHook(self.spotmix_conn_id, self.kubernetes_conn_id)
+
+    def _tell(self, message: str, warning: bool) -> None:
+        (self.log.warning if warning else self.log.info)("%s", message)

@@ -1,0 +1,90 @@
+"""Plays the operator and the driver of one SparkApplication on a real API server, for tests that need no Spark.
+
+The application is created suspended, so a real operator leaves it alone; its status is then written as the operator would.
+Executor pods are created gated from the rendered template with the labels that Spark gives them, one for each that is
+missing, numbered as Spark numbers them. There need be no scheduler and no nodes: binding and phases are played too.
+"""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from typing import Any
+
+from airflow_provider_spotmix.backends.kubeflow import Kubeflow
+from airflow_provider_spotmix.fleet.plan import FleetPlan
+from airflow_provider_spotmix.kube.client import Kube
+from airflow_provider_spotmix.kube.objects import Pod
+from airflow_provider_spotmix.kube.resources import PODS
+
+APPLICATIONS = Kubeflow.resource
+
+
+class PlayedSpark:
+    """One application's operator, driver, scheduler and kubelets."""
+
+    def __init__(self, kube: Kube, plan: FleetPlan, *, executors: int) -> None:
+        self.kube = kube
+        self.plan = plan
+        self.manifest = plan.applications[0]
+        self.name: str = self.manifest["metadata"]["name"]
+        self.namespace: str = self.manifest["metadata"]["namespace"]
+        self.submission = f"spark-{uuid.uuid4().hex}"
+        self.executors = executors
+        self.last_id = 0
+
+    async def state(self, word: str, message: str = "") -> None:
+        """Write the application's state as the operator does."""
+        state = {"state": word, "errorMessage": message}
+        status = {"status": {"applicationState": state, "driverInfo": {"podName": f"{self.name}-driver"}}}
+        await self.kube.patch(APPLICATIONS, self.name, status, self.namespace, subresource="status")
+
+    async def request_missing(self) -> list[str]:
+        """Ask for executors up to the number that is wanted, as Spark's allocator does."""
+        pods = await self.pods()
+        alive = [pod for pod in pods if pod.status.phase in ("Pending", "Running")]
+        created = []
+        for _ in range(self.executors - len(alive)):
+            self.last_id += 1
+            created.append(await self._create(self.last_id))
+        return created
+
+    async def _create(self, number: int) -> str:
+        template = copy.deepcopy(self.manifest["spec"]["executor"]["template"])
+        name = f"{self.name}-exec-{number}"
+        spark = {"spark-role": "executor", "spark-exec-id": str(number), "spark-app-selector": self.submission}
+        template["metadata"]["labels"] |= spark
+        template["metadata"]["name"] = name
+        template["spec"]["containers"][0]["image"] = "spark:4.0.4"
+        template["spec"].update(restartPolicy="Never", automountServiceAccountToken=False)
+        await self.kube.create(PODS, template, self.namespace)
+        return name
+
+    async def pods(self) -> list[Pod]:
+        """All executor pods of the application."""
+        selector = f"spark-role=executor,spark-app-selector={self.submission}"
+        listing = await self.kube.list(PODS, self.namespace, label_selector=selector)
+        return list(listing.items)
+
+    async def run(self, pod: str) -> None:
+        """Play the kubelet that starts a placed pod."""
+        await self._status(pod, {"phase": "Running"})
+
+    async def evict(self, pod: str) -> None:
+        """Play an eviction: the condition, then the deletion with its grace period."""
+        condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+        await self._status(pod, {"conditions": [condition]})
+        await self.kube.delete(PODS, pod, self.namespace, grace_period_seconds=0)
+
+    async def remove(self, pod: str) -> None:
+        """Delete a pod with nothing that explains it."""
+        await self.kube.delete(PODS, pod, self.namespace, grace_period_seconds=0)
+
+    async def complete(self) -> None:
+        """Play the end of the application: the driver deletes its executors, then the operator says so."""
+        for pod in await self.pods():
+            await self.remove(pod.metadata.name)
+        await self.state("COMPLETED")
+
+    async def _status(self, pod: str, status: dict[str, Any]) -> None:
+        await self.kube.patch(PODS, pod, {"status": status}, self.namespace, subresource="status")
