@@ -225,9 +225,9 @@ class Subscription(Generic[T]):
     def _take_snapshot(self) -> None:
         self._stale = False
         self._queue.clear()
+        self._queue.append(self._feed.snapshot(self.key))
         if self._told_outage and self._feed.outage is None:
             self._queue.append(Connected(time.time()))
-        self._queue.append(self._feed.snapshot(self.key))
         if self._feed.outage is not None and not self._told_outage:
             self._queue.append(self._feed.outage)
 

@@ -7,7 +7,7 @@ Use, in a trigger, a worker or the agent alike::
         async for item in pods:            # Synced, then Changed | Disconnected | Connected | Synced ...
             ...
 
-``Synced`` is the first item unless the API server cannot be reached: then ``Disconnected`` comes before it.
+``Synced`` is the first item unless the API server cannot be reached: then one ``Disconnected`` comes before it.
 A hub belongs to one event loop. Its background tasks start with an empty ``contextvars.Context``, so nothing of the
 first subscriber (its task log, for one) sticks to them.
 """
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from airflow_provider_spotmix.fleet.feed import Feed, FeedItem, Unavailable
 from airflow_provider_spotmix.fleet.sharing import Shared
+from airflow_provider_spotmix.manifests import labels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
@@ -33,7 +34,7 @@ __all__ = ["FLEET_LABEL", "FeedItem", "Hub", "Unavailable"]
 T = TypeVar("T")
 V = TypeVar("V")
 
-FLEET_LABEL: Final = "spotmix.io/fleet"
+FLEET_LABEL: Final = labels.FLEET
 
 # Fleets often follow one another: keep a watch that long for the next one.
 _LINGER_SECONDS: Final = 10.0

@@ -29,6 +29,7 @@ from airflow_provider_spotmix.kube.errors import (
 )
 from airflow_provider_spotmix.kube.objects import Lease, Timestamp
 from airflow_provider_spotmix.kube.resources import LEASES
+from airflow_provider_spotmix.manifests import labels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 DURATION_SECONDS: Final = 6.0
 RENEW_SECONDS: Final = 2.0
 
-_LABELS: Final = {"app.kubernetes.io/managed-by": "spotmix", "spotmix.io/lease": "controller"}
+_LABELS: Final = {"app.kubernetes.io/managed-by": labels.MANAGER, "spotmix.io/lease": "controller"}
 _SELECTOR: Final = "spotmix.io/lease=controller"
 # A released Lease is deleted within this time or left to expire.
 _RELEASE_SECONDS: Final = 5.0

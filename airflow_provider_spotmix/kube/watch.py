@@ -57,7 +57,7 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """Changes are seen again. What happened meanwhile follows, as changes or as a new :class:`Synced`."""
+    """Changes are seen again. What happened meanwhile follows as changes, or has just come as a :class:`Synced`."""
 
     at: float
 
@@ -126,9 +126,9 @@ class Reflector(Generic[T]):
             try:
                 if self._version is None:
                     listing = await self._list()
+                    yield Synced(listing.items)
                     for connected in self._recovered():
                         yield connected
-                    yield Synced(listing.items)
                 async with aclosing(self._follow(self._version or "")) as items:
                     async for item in items:
                         yield item
@@ -176,9 +176,9 @@ class Reflector(Generic[T]):
         """LIST every few seconds and tell the differences. Raises :class:`KubeError` when a LIST fails."""
         until = _clock() + self._pace.retry_watch_seconds
         listing = await self._list()
+        yield Synced(listing.items)
         for connected in self._recovered():
             yield connected
-        yield Synced(listing.items)
         while _clock() < until:
             await asyncio.sleep(self._pace.poll_seconds)
             before, listing = listing, await self._list()

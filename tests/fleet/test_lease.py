@@ -38,7 +38,7 @@ async def test_a_lease_is_renewed_while_inside_and_deleted_after() -> None:
         assert (lease.held, lease.epoch, lease.controller_id) == (True, 1, "c1")
         made = await kube.get(LEASES, "spotmix-c1", "n")
         assert (made.spec.holder_identity, made.spec.lease_duration_seconds) == ("c1", 6)
-        assert made.metadata.labels["app.kubernetes.io/managed-by"] == "spotmix"
+        assert made.metadata.labels["app.kubernetes.io/managed-by"] == "airflow-provider-spotmix"
         await asyncio.sleep(60.5)
         assert lease.holds(1)
         renewed = await kube.get(LEASES, "spotmix-c1", "n")
