@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,20 +24,15 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     ``local:///opt/tests``, those of `example_dags/jobs` at ``local:///opt/app``.
     """
     capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():  # building takes minutes: say so
-        running = Lab.ephemeral(LabConfig(mounts={"/opt/tests": RESOURCES}), progress.for_person())
-        started = running.__enter__()
-    try:
-        yield started
-    finally:
-        running.__exit__(None, None, None)
+    with ExitStack() as stack:
+        with capture.global_and_fixture_disabled():  # building takes minutes: say so
+            lab = stack.enter_context(Lab.ephemeral(LabConfig(mounts={"/opt/tests": RESOURCES}), progress.for_person()))
+        yield lab
 
 
 @pytest.fixture
 def namespace(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of this test's own, with the service account `spark`; deleted after it."""
-    import secrets
-
     name = f"test-{secrets.token_hex(4)}"
     lab.create_namespace(name)
     yield name

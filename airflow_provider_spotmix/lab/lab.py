@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from airflow_provider_spotmix.lab import build, cluster, launch, locks, paths, signals
 from airflow_provider_spotmix.lab.api import Api, wait_until
@@ -93,6 +92,20 @@ class Lab:
         if lab is None or not lab._supervisor.is_running():
             raise LabError(f"lab {name!r} is not running", remedy=f"start it: spotmix lab up{_option(name)}")
         return lab
+
+    @classmethod
+    def stop(cls, name: str = DEFAULT_NAME) -> bool:
+        """Stop a lab, dead or alive, and remove what is left of it.
+
+        Returns:
+            Whether there was anything.
+
+        """
+        directory = paths.lab_dir(name)
+        with locks.exclusive(paths.lock_path(f"lab-{name}")):
+            found = directory.exists()
+            cls._clean(name, cls._find(name))
+        return found
 
     @property
     def kubeconfig(self) -> Path:
@@ -262,8 +275,3 @@ def _remove(directory: Path) -> None:
     for parent in (paths.labs_dir(), paths.labs_dir().parent):
         with contextlib.suppress(OSError):  # another lab is in it
             parent.rmdir()
-
-
-def describe(lab: Lab) -> dict[str, Any]:
-    """What a caller in another process needs to use the lab: name, kubeconfig, API server."""
-    return {"name": lab.name, "kubeconfig": str(lab.kubeconfig), "api_server": lab.network.api_url}

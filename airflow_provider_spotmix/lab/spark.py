@@ -77,7 +77,7 @@ def submit_environment(java_home: Path, conf: Path) -> dict[str, str]:
 
 
 def images(config: LabConfig, *, java_home: Path, scripts: Path) -> list[dict[str, Any]]:
-    """The images of the lab's nodes: Spark for a name with "spark" in it, the host's own programs for any other."""
+    """The images of the lab's nodes: Spark for a name with "spark" in it, the host's programs for ``lab/host``."""
     python = toolchain.find_python()
     mounts = [_bind(source, target) for target, source in config.all_mounts().items()]
     tree = [
@@ -107,7 +107,7 @@ def images(config: LabConfig, *, java_home: Path, scripts: Path) -> list[dict[st
         },
         "tree": tree,
     }
-    host = {"match": "/", "entrypoint": [], "workdir": "/tmp", "env": {}, "tree": mounts}  # noqa: S108 - the pod's own
+    host = {"match": "lab/host", "entrypoint": [], "workdir": "/tmp", "env": {}, "tree": mounts}  # noqa: S108 - the pod's own
     return [spark, host]
 
 
