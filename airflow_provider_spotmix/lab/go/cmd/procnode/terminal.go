@@ -26,18 +26,36 @@ func openTerminal() (ours, theirs *os.File, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	fd := int(ours.Fd())
-	if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err == nil {
-		var number int
-		if number, err = unix.IoctlGetInt(fd, unix.TIOCGPTN); err == nil {
-			theirs, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	number := 0
+	err = onTerminal(ours, func(fd int) error {
+		if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+			return err
 		}
+		var err error
+		number, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
+		return err
+	})
+	if err == nil {
+		theirs, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	}
 	if err != nil {
 		_ = ours.Close()
 		return nil, nil, err
 	}
 	return ours, theirs, nil
+}
+
+// onTerminal lets do use the descriptor while it is sure to be open.
+func onTerminal(f *os.File, do func(fd int) error) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var done error
+	if err := raw.Control(func(fd uintptr) { done = do(int(fd)) }); err != nil {
+		return err
+	}
+	return done
 }
 
 // runOnTerminal runs a command with a terminal as its standard streams, for `kubectl exec -t`.
@@ -56,7 +74,9 @@ func runOnTerminal(cmd *exec.Cmd, in io.Reader, out io.Writer, resize <-chan rem
 	}
 	go func() {
 		for size := range resize {
-			_ = unix.IoctlSetWinsize(int(ours.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: size.Height, Col: size.Width})
+			_ = onTerminal(ours, func(fd int) error { // the only error is that the command has ended
+				return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: size.Height, Col: size.Width})
+			})
 		}
 	}()
 	if in != nil {
