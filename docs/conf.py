@@ -9,7 +9,7 @@ author = "the airflow_provider_spotmix authors"
 project_copyright = "2026, " + author
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 
@@ -20,5 +20,3 @@ html_theme = "furo"
 html_title = f"spotmix {release}"
 
 nitpicky = True
-autodoc_typehints = "none"
-autodoc_member_order = "bysource"

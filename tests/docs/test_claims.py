@@ -1,0 +1,136 @@
+"""What the documentation says of the code is true of it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from airflow_provider_spotmix.backends.kubeflow import Kubeflow
+from airflow_provider_spotmix.core import interruption
+from airflow_provider_spotmix.core.pools import PRESETS
+from airflow_provider_spotmix.core.state import HISTORY_DETAILS, Cause
+from airflow_provider_spotmix.fleet.report import SCHEMA, Report
+from airflow_provider_spotmix.hooks.settings import DEFAULTS, SpotmixExtra, read_pools
+from airflow_provider_spotmix.lab.signals import SIGNALS
+from airflow_provider_spotmix.manifests import labels, spark_conf
+from airflow_provider_spotmix.operators.spark_fleet import SparkFleetOperator
+from airflow_provider_spotmix.provider_info import PROVIDER_INFO
+from tests.docs.pages import ROOT, blocks, pages
+
+PACKAGE = ROOT / "airflow_provider_spotmix"
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+def test_it_builds_without_a_warning(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
+    done = subprocess.run(
+        [*build, str(ROOT / "docs"), str(tmp_path / "html")], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "html" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=str(p.relative_to(ROOT))) for p in pages()])
+def test_links_and_files_lead_somewhere(path: Path) -> None:
+    text = path.read_text("utf-8")
+    links = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:|#", link)}
+    assert [link for link in sorted(links) if not (path.parent / link).exists()] == []
+    modules = set(re.findall(r"`((?:backends|core|fleet|kube|lab|manifests|placements)/[\w/]+\.py)`", text))
+    assert [module for module in sorted(modules) if not (PACKAGE / module).is_file()] == []
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=str(p.relative_to(ROOT))) for p in pages()])
+def test_labels_are_those_of_the_code(path: Path) -> None:
+    ours = {value for name, value in vars(labels).items() if name.isupper()}
+    named = set(re.findall(r"\bspotmix\.io/[a-z-]+\b", path.read_text("utf-8")))
+    assert named - ours - {"spotmix.io/lab", "spotmix.io/lab-operator"} == set()
+
+
+def test_every_sign_of_an_interruption_is_listed() -> None:
+    text = page("interruptions.md")
+    signs = (*interruption.DISRUPTION_TAINTS, *interruption.KUBELET_REASONS, *interruption.NOT_OF_THE_NODE)
+    assert [sign for sign in signs if sign not in text] == []
+
+
+def test_every_cause_is_listed() -> None:
+    assert [cause for cause in Cause if f"| `{cause.value}` |" not in page("interruptions.md")] == []
+
+
+def test_every_spark_property_is_listed() -> None:
+    text = page("interruptions.md")
+    assert [name for name in spark_conf.for_spot(5) if f"`{name}`" not in text] == []
+
+
+def first_column(text: str) -> set[str]:
+    """Names in the first column of all tables."""
+    cells = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", text, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_every_argument_of_the_operator_is_listed() -> None:
+    arguments = set(inspect.signature(SparkFleetOperator.__init__).parameters) - {"self", "kwargs"}
+    assert arguments - first_column(page("operators.md")) == set()
+
+
+def test_templated_arguments_are_marked() -> None:
+    marked = re.findall(r"^\| `(\w+)` \| t \|", page("operators.md"), re.MULTILINE)
+    assert sorted(marked) == sorted(SparkFleetOperator.template_fields)
+
+
+def test_defaults_are_told() -> None:
+    for name, value in DEFAULTS.items():
+        assert re.search(
+            rf"^\| `{name}` \|[ t]*\| `?{re.escape(str(value))}`? \|", page("operators.md"), re.MULTILINE
+        ), name
+
+
+def test_the_report_is_the_one_shown() -> None:
+    shown = next(json.loads(b.text) for b in blocks("json") if b.page == "docs/operators.md")
+    assert list(shown) == list(Report.__struct_fields__)
+    assert set(shown) - first_column(page("operators.md")) == set()
+    assert shown["schema"] == SCHEMA
+    assert f"the last {HISTORY_DETAILS} entries" in page("operators.md")
+
+
+def test_every_field_of_the_connection_is_listed() -> None:
+    assert set(SpotmixExtra.model_fields) - first_column(page("connection.md")) == set()
+
+
+def test_every_option_of_the_configuration_is_listed() -> None:
+    assert set(PROVIDER_INFO["config"]["spotmix"]["options"]) - first_column(page("connection.md")) == set()
+
+
+def test_presets_are_told() -> None:
+    assert [name for name in PRESETS if f"The preset `{name}`" not in page("connection.md")] == []
+
+
+def test_pools_that_are_shown_can_be_read() -> None:
+    shown = [b for b in blocks("yaml") if b.text.lstrip("# ").find("pools:") >= 0]
+    assert shown
+    for block in shown:
+        assert read_pools(yaml.safe_load(block.text)["pools"])
+
+
+def test_applications_that_are_shown_can_be_placed() -> None:
+    shown = [d for b in blocks("yaml") for d in yaml.safe_load_all(b.text) if d.get("kind") == "SparkApplication"]
+    assert shown
+    for manifest in shown:
+        Kubeflow().check(manifest)
+
+
+def test_every_signal_of_the_lab_is_listed() -> None:
+    assert set(SIGNALS) - first_column(page("lab.md")) == set()
+
+
+def test_the_changelog_has_the_place_where_releases_go() -> None:
+    assert "<!-- releases, newest first -->\n" in (ROOT / "CHANGELOG.md").read_text("utf-8")
