@@ -10,7 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core.errors import CheckpointError
-from airflow_provider_spotmix.core.state import Account, FleetState, Loss, Replacement, Vacancy
+from airflow_provider_spotmix.core.state import Account, ApplicationState, FleetState, Loss, Replacement, Vacancy
+from airflow_provider_spotmix.core.table import Numbers
 
 SCHEMA = 1
 
@@ -21,7 +22,7 @@ class ApplicationCheckpoint(Struct, frozen=True, kw_only=True, omit_defaults=Tru
     submission: str
     vacancies: tuple[Vacancy, ...] = ()
     highest_executor_id: int = 0
-    released_ids: tuple[int, ...] = ()
+    released_ids: tuple[tuple[int, int], ...] = ()  # first and last of each unbroken run
     past_submissions: tuple[str, ...] = ()
 
 
@@ -50,10 +51,9 @@ def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...]
         applications={
             app.name: ApplicationCheckpoint(
                 submission=app.submission,
-                # A placement in flight is not done: whoever takes over looks at the pod's labels.
-                vacancies=tuple(replace(v, taken_by="") for v in app.vacancies),
+                vacancies=_vacancies(app),
                 highest_executor_id=app.highest_executor_id,
-                released_ids=tuple(sorted(app.released_ids)),
+                released_ids=tuple(app.released_ids.runs()),
                 past_submissions=app.past_submissions,
             )
             for app in state.applications.values()
@@ -68,19 +68,27 @@ def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...]
     )
 
 
+def _vacancies(app: ApplicationState) -> tuple[Vacancy, ...]:
+    """A placement in flight is not done: whoever takes over looks at the pod's labels."""
+    filling = (e.filling for e in app.executors.values() if e.filling)
+    return tuple(sorted((*app.vacancies.values(), *filling), key=lambda vacancy: vacancy.loss.seat))
+
+
 def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
     """Put a checkpoint into a state of which nothing has been seen yet."""
     applications = dict(state.applications)
     for name, saved in checkpoint.applications.items():
         if name in applications:
-            applications[name] = replace(
+            app = replace(
                 applications[name],
                 submission=saved.submission,
-                vacancies=saved.vacancies,
                 highest_executor_id=saved.highest_executor_id,
-                released_ids=frozenset(saved.released_ids),
+                released_ids=Numbers.of_runs(saved.released_ids),
                 past_submissions=saved.past_submissions,
             )
+            for vacancy in saved.vacancies:
+                app = app.with_vacancy(vacancy)
+            applications[name] = app
     return replace(
         state,
         applications=applications,

@@ -19,8 +19,9 @@ from msgspec.structs import replace
 from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import AnyAction, Finish, Rescue
 from airflow_provider_spotmix.core.recovery import infer_losses
-from airflow_provider_spotmix.core.seats import fill_vacancy, note_initial, release, seat_waiting, untaken
-from airflow_provider_spotmix.core.state import Executor, FleetState
+from airflow_provider_spotmix.core.seats import fill_vacancy, note_initial, place, release, seat_waiting, see_placed
+from airflow_provider_spotmix.core.state import Executor, FleetState, Tally
+from airflow_provider_spotmix.core.table import Numbers, Table
 from airflow_provider_spotmix.core.turn import Turn
 
 
@@ -51,20 +52,19 @@ def _executor_observed(turn: Turn, event: ev.ExecutorObserved) -> None:
     app = turn.state.applications[event.application]
     pod = event.pod
     known = app.executors.get(pod.uid)
-    executor = replace(known, pod=pod) if known else Executor(pod=pod, released=pod.executor_id in app.released_ids)
-    if pod.seat is not None and not pod.gated:  # the watch has caught up with our placement, or we are recovering
-        executor = replace(executor, seat=pod.seat, seat_pool=pod.seat_pool, placed_pool=pod.placed_pool, placing=False)
+    released = pod.executor_id in app.released_ids
+    if known is None and released and turn.state.synced:
+        return  # an answer that was overtaken by the news of its end
     if pod.executor_id > app.highest_executor_id:
         turn.application(app.name, highest_executor_id=pod.executor_id)
-    executor = turn.executor(app.name, executor)
-    if executor.seat is not None and not executor.placing:
-        fill_vacancy(turn, app.name, executor)
+    executor = replace(known, pod=pod) if known else Executor(pod=pod, released=released)
+    executor = see_placed(turn, app.name, executor)
     if pod.deleting or pod.ended:
-        release(turn, app.name, executor)
+        executor = release(turn, app.name, executor)
     if pod.ended:
         turn.account(app.name, executor, pod.finished_at or turn.at)
     else:
-        _rescue_if_node_is_gone(turn, app.name, turn.state.applications[app.name].executors[pod.uid])
+        _rescue_if_node_is_gone(turn, app.name, executor)
 
 
 def _executor_deleted(turn: Turn, event: ev.ExecutorDeleted) -> None:
@@ -72,15 +72,10 @@ def _executor_deleted(turn: Turn, event: ev.ExecutorDeleted) -> None:
     known = app.executors.get(event.pod.uid) if app else None
     if app is None or known is None:
         return
-    executor = turn.executor(app.name, known, pod=replace(event.pod, deleting=True))
-    release(turn, app.name, executor, estimated=event.estimated)
-    executor = turn.state.applications[app.name].executors[event.pod.uid]
+    executor = see_placed(turn, app.name, replace(known, pod=replace(event.pod, deleting=True)))
+    executor = release(turn, app.name, executor, estimated=event.estimated)
     turn.account(app.name, executor, event.pod.finished_at or turn.at, estimated=event.estimated)
-    app = turn.state.applications[app.name]
-    turn.application(
-        app.name,
-        executors={uid: e for uid, e in app.executors.items() if uid != event.pod.uid},
-    )
+    turn.keep(turn.state.applications[app.name].without_executor(event.pod.uid))
     turn.save()
 
 
@@ -99,34 +94,33 @@ def _enter_submission(turn: Turn, name: str, submission: str) -> bool:
         name,
         submission=submission,
         past_submissions=(*app.past_submissions, app.submission) if app.submission else (),
-        executors={},
-        vacancies=(),
+        executors=Table(),
+        vacancies=Table(),
+        tally=Tally(),
         highest_executor_id=0,
-        released_ids=frozenset(),
+        released_ids=Numbers(),
     )
     turn.save()
     return True
 
 
 def _place_done(turn: Turn, event: ev.PlaceDone) -> None:
-    for app, executor in list(turn.state.executors()):
-        if executor.pod.uid == event.uid and executor.placing:
+    for app, executor in turn.state.find(event.uid):
+        if executor.placing:
             placed = turn.executor(app.name, executor, placing=False, pod=replace(executor.pod, gated=False))
             fill_vacancy(turn, app.name, placed)
 
 
 def _place_failed(turn: Turn, event: ev.PlaceFailed) -> None:
-    """Undo the overlay: the executor waits again (a later event or tick seats it)."""
-    for app, executor in list(turn.state.executors()):
-        if executor.pod.uid == event.uid and executor.placing:
-            turn.executor(app.name, executor, placing=False, seat=None, seat_pool="", placed_pool="")
-            turn.application(app.name, vacancies=untaken(app.vacancies, event.uid))
+    """Try the same again. A refusal may hide a success, so the seat is nobody else's until the executor is gone."""
+    for app, executor in turn.state.find(event.uid):
+        if executor.placing and not executor.released and not app.phase.over:
+            place(turn, app.name, executor)
 
 
 def _rescue_failed(turn: Turn, event: ev.RescueFailed) -> None:
-    for app, executor in list(turn.state.executors()):
-        if executor.pod.uid == event.uid:
-            turn.executor(app.name, executor, rescuing=False)
+    for app, executor in turn.state.find(event.uid):
+        turn.executor(app.name, executor, rescuing=False)
 
 
 def _node_observed(turn: Turn, event: ev.NodeObserved) -> None:
@@ -135,20 +129,22 @@ def _node_observed(turn: Turn, event: ev.NodeObserved) -> None:
     node = replace(event.node, not_ready_since=since)
     turn.state = replace(
         turn.state,
-        nodes={**turn.state.nodes, node.name: node},
+        nodes=turn.state.nodes.put(node.name, node),
         gone_nodes=turn.state.gone_nodes - {node.name},
     )
 
 
 def _node_deleted(turn: Turn, event: ev.NodeDeleted) -> None:
-    nodes = {name: node for name, node in turn.state.nodes.items() if name != event.node}
+    nodes = turn.state.nodes.without(event.node)
     turn.state = replace(turn.state, nodes=nodes, gone_nodes=turn.state.gone_nodes | {event.node})
     _rescue_all(turn)
 
 
 def _rescue_all(turn: Turn) -> None:
-    for app, executor in list(turn.state.executors()):
-        _rescue_if_node_is_gone(turn, app.name, executor)
+    state = turn.state
+    if state.gone_nodes or any(node.not_ready_since is not None for node in state.nodes.values()):
+        for app, executor in list(state.executors()):
+            _rescue_if_node_is_gone(turn, app.name, executor)
 
 
 def _rescue_if_node_is_gone(turn: Turn, name: str, executor: Executor) -> None:
@@ -216,11 +212,10 @@ def _tick(turn: Turn, event: ev.Tick) -> None:
     _rescue_all(turn)
     patience = turn.state.spec.policy.vacant_seat_seconds
     for app in list(turn.state.applications.values()):
-        if app.dynamic:
-            kept = tuple(v for v in app.vacancies if v.taken_by or event.at - v.loss.at < patience)
-            if len(kept) != len(app.vacancies):
-                turn.application(app.name, vacancies=kept)
-                turn.save()
+        expired = [v for v in app.vacancies.values() if event.at - v.loss.at >= patience] if app.dynamic else []
+        for vacancy in expired:
+            turn.keep(turn.state.applications[app.name].without_vacancy(vacancy.loss.seat))
+            turn.save()
 
 
 _E = TypeVar("_E", bound=ev.Event)

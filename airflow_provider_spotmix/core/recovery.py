@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from airflow_provider_spotmix.core.interruption import node_evidence
-from airflow_provider_spotmix.core.seats import vacate
-from airflow_provider_spotmix.core.state import Cause, FleetState, Loss
+from airflow_provider_spotmix.core.seats import fill_vacancy, vacate
+from airflow_provider_spotmix.core.state import Cause, Executor, FleetState, Loss
+from airflow_provider_spotmix.core.table import Numbers
 from airflow_provider_spotmix.core.turn import Turn
 
 
@@ -12,48 +13,65 @@ def infer_losses(turn: Turn, name: str) -> None:
     """Find what was lost while no controller was connected.
 
     Spark numbers the executors of a submission 1, 2, 3 ... and never reuses a number, so a number that is neither here
-    nor accounted for was lost; its seat is one that nobody holds.
+    nor accounted for was lost. Its seat is one that nobody holds, or one whose holder is a fallback of which we know
+    no cause.
     """
     app = turn.state.applications[name]
     here = {e.pod.executor_id for e in app.executors.values()}
-    missing = sorted(set(range(1, app.highest_executor_id + 1)) - here - app.released_ids)
+    missing = [n for n in range(1, app.highest_executor_id + 1) if n not in here and n not in app.released_ids]
     if not missing:
         return
-    turn.application(name, released_ids=app.released_ids | set(missing))
+    turn.application(name, released_ids=app.released_ids | Numbers(missing))
     turn.save()
-    if app.dynamic or app.phase.over:
+    if app.phase.over:
         return
-    taken = {e.seat for e in app.seated()} | {v.loss.seat for v in app.vacancies}
-    free = [seat for seat in range(app.executors_expected) if seat not in taken]
+    unexplained = _explain_fallbacks(turn, name, missing)
+    if app.dynamic:
+        return
+    held_or_vacant = app.tally.held | app.tally.vacant
+    free = [seat for seat in range(app.executors_expected) if seat not in held_or_vacant]
+    evidence = _is_gone_evidence(turn.state)
     # A number whose pod nobody had placed yet leaves no seat behind: it is merely asked for again.
-    for number, seat in zip(missing, free, strict=False):
-        pool = _seat_pool_of(turn.state, seat)
-        gone = _is_gone_evidence(turn.state)
-        cause = Cause.SPOT_INTERRUPTION if turn.state.spec.is_spot(pool) and gone else Cause.UNKNOWN
-        vacate(
-            turn,
-            name,
-            Loss(
-                id=turn.cause,
-                at=turn.at,
-                application=name,
-                executor=f"executor {number}",
-                executor_id=number,
-                seat=seat,
-                seat_pool=pool,
-                pool=pool,
-                cause=cause,
-                evidence=("missing after an outage of the controller", *gone),
-                estimated=True,
-            ),
-        )
+    for number, seat in zip(unexplained, free, strict=False):
+        # Which of the missing ones held which of the free seats is nowhere written down; which pools are short is.
+        pool = turn.state.spec.mix.next_pool(turn.state.applications[name].seats())
+        _lose(turn, name, number, seat=seat, pool=pool, evidence=evidence)
 
 
-def _seat_pool_of(state: FleetState, seat: int) -> str:
-    for number, pool in enumerate(state.spec.mix.sequence()):
-        if number == seat:
-            return pool
-    raise AssertionError("unreachable: the sequence has no end")  # pragma: no cover
+def _explain_fallbacks(turn: Turn, name: str, missing: list[int]) -> list[int]:
+    """Each fallback replaced an executor of a lower number. Returns the numbers that are still missing."""
+    listed = {replacement.executor for replacement in turn.state.replacements}
+    left = list(missing)
+    for executor in sorted(turn.state.applications[name].seated(), key=_number):
+        if executor.placing or executor.seat_pool == executor.placed_pool or executor.pod.name in listed:
+            continue
+        if not left or left[0] > executor.pod.executor_id or executor.seat is None:
+            continue
+        _lose(turn, name, left.pop(0), seat=executor.seat, pool=executor.seat_pool, evidence=())
+        fill_vacancy(turn, name, executor)
+    return left
+
+
+def _number(executor: Executor) -> int:
+    return executor.pod.executor_id
+
+
+def _lose(turn: Turn, name: str, number: int, *, seat: int, pool: str, evidence: tuple[str, ...]) -> None:
+    cause = Cause.SPOT_INTERRUPTION if evidence and turn.state.spec.is_spot(pool) else Cause.UNKNOWN
+    loss = Loss(
+        id=f"{turn.cause}#{number}",
+        at=turn.at,
+        application=name,
+        executor=f"executor {number}",
+        executor_id=number,
+        seat=seat,
+        seat_pool=pool,
+        pool=pool,
+        cause=cause,
+        evidence=("missing after an outage of the controller", *evidence),
+        estimated=True,
+    )
+    vacate(turn, name, loss)
 
 
 def _is_gone_evidence(state: FleetState) -> tuple[str, ...]:

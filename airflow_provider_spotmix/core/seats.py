@@ -18,26 +18,24 @@ from airflow_provider_spotmix.core.state import (
 from airflow_provider_spotmix.core.turn import Turn
 
 
-def release(turn: Turn, name: str, executor: Executor, *, estimated: bool = False) -> None:
+def release(turn: Turn, name: str, executor: Executor, *, estimated: bool = False) -> Executor:
     """The executor is going away: find out why, and leave its seat vacant if somebody must take it."""
-    app = turn.state.applications[name]
     if executor.released:
-        return
-    turn.executor(name, executor, released=True)
-    turn.application(
-        name,
-        released_ids=app.released_ids | {executor.pod.executor_id},
-        vacancies=untaken(app.vacancies, executor.pod.uid),
-    )
+        return executor
+    released = turn.executor(name, executor, released=True, filling=None)
+    app = turn.state.applications[name]
+    app = turn.application(name, released_ids=app.released_ids.put(executor.pod.executor_id))
+    if executor.filling:  # it never came to its seat: that waits for the next one
+        turn.keep(app.with_vacancy(executor.filling))
     if executor.seat is None or app.phase.over or executor.placing:
-        return
+        return released
     node = turn.state.nodes.get(executor.pod.node)
     of_node = node_evidence(executor.pod.node, node, gone=executor.pod.node in turn.state.gone_nodes)
     on_spot = turn.state.spec.is_spot(executor.placed_pool)
     cause, evidence = attribute(executor.pod, on_spot=on_spot, dynamic=app.dynamic, of_node=of_node)
     turn.save()
     if cause is Cause.SCALE_DOWN:
-        return
+        return released
     loss = Loss(
         id=turn.cause,
         at=turn.at,
@@ -53,13 +51,13 @@ def release(turn: Turn, name: str, executor: Executor, *, estimated: bool = Fals
         estimated=estimated,
     )
     vacate(turn, name, loss)
+    return released
 
 
 def vacate(turn: Turn, name: str, loss: Loss) -> None:
     """Leave the lost executor's seat to its replacement."""
-    app = turn.state.applications[name]
     recorded = loss.cause is not Cause.UNKNOWN
-    turn.application(name, vacancies=(*app.vacancies, Vacancy(loss=loss, recorded=recorded)))
+    turn.keep(turn.state.applications[name].with_vacancy(Vacancy(loss=loss, recorded=recorded)))
     if recorded:
         _record(turn, loss)
     turn.save()
@@ -78,37 +76,40 @@ def _record(turn: Turn, loss: Loss) -> None:
 
 def seat_waiting(turn: Turn, name: str) -> None:
     """Give every gated executor its seat: vacant ones first, then new ones, in the order that Spark asked."""
-    if turn.state.applications[name].phase.over:
+    app = turn.state.applications[name]
+    if app.phase.over:
         return
-    waiting = [e for e in turn.state.applications[name].executors.values() if e.waits]
-    for executor in sorted(waiting, key=lambda e: e.pod.executor_id):
+    for uid in sorted(app.tally.waiting, key=app.tally.waiting.__getitem__):
         app = turn.state.applications[name]
-        vacancy = next((v for v in sorted(app.vacancies, key=_seat_number) if not v.taken_by), None)
-        if vacancy:
-            taken = tuple(replace(v, taken_by=executor.pod.uid) if v is vacancy else v for v in app.vacancies)
-            turn.application(name, vacancies=taken)
-            seat, seat_pool = vacancy.loss.seat, vacancy.loss.seat_pool
-            pool = _pool_of_replacement(turn.state, vacancy.loss)
-            reason = f"replaces {vacancy.loss.executor}, lost to {vacancy.loss.cause.value}"
+        executor = app.executors[uid]
+        if vacancy := app.lowest_vacancy():
+            loss = vacancy.loss
+            turn.keep(app.without_vacancy(loss.seat))
+            pool = _pool_of_replacement(turn.state, loss)
+            executor = replace(executor, seat=loss.seat, seat_pool=loss.seat_pool, placed_pool=pool, filling=vacancy)
         else:
-            seat_pool = turn.state.spec.mix.next_pool(app.seats())
-            seat, pool, reason = app.free_seat(), seat_pool, "seat of the mix"
-        turn.executor(name, executor, seat=seat, seat_pool=seat_pool, placed_pool=pool, placing=True)
-        turn.actions.append(
-            Place(
-                cause=turn.cause,
-                uid=executor.pod.uid,
-                pod=executor.pod.name,
-                seat=seat,
-                seat_pool=seat_pool,
-                pool=pool,
-                reason=reason,
-            )
+            pool = turn.state.spec.mix.next_pool(app.seats())
+            executor = replace(executor, seat=app.free_seat(), seat_pool=pool, placed_pool=pool)
+        place(turn, name, executor)
+
+
+def place(turn: Turn, name: str, executor: Executor) -> None:
+    """Ask for the executor to be put on its seat."""
+    if executor.seat is None:
+        raise ValueError(f"{executor.pod.name} has no seat to be placed on")
+    loss = executor.filling.loss if executor.filling else None
+    turn.executor(name, executor, placing=True)
+    turn.actions.append(
+        Place(
+            cause=turn.cause,
+            uid=executor.pod.uid,
+            pod=executor.pod.name,
+            seat=executor.seat,
+            seat_pool=executor.seat_pool,
+            pool=executor.placed_pool,
+            reason=f"replaces {loss.executor}, lost to {loss.cause.value}" if loss else "seat of the mix",
         )
-
-
-def _seat_number(vacancy: Vacancy) -> int:
-    return vacancy.loss.seat
+    )
 
 
 def _pool_of_replacement(state: FleetState, loss: Loss) -> str:
@@ -118,19 +119,37 @@ def _pool_of_replacement(state: FleetState, loss: Loss) -> str:
     return state.spec.fallback_pool
 
 
-def untaken(vacancies: tuple[Vacancy, ...], uid: str) -> tuple[Vacancy, ...]:
-    """Open the vacancy again that this executor was to fill."""
-    return tuple(replace(v, taken_by="") if v.taken_by == uid else v for v in vacancies)
+def see_placed(turn: Turn, name: str, executor: Executor) -> Executor:
+    """Take over what the pod's labels say: the watch has caught up with our placement, or we are recovering."""
+    pod = executor.pod
+    if pod.seat is None or pod.gated:
+        return turn.executor(name, executor)
+    if executor.filling and executor.filling.loss.seat != pod.seat:  # an earlier controller's placement was first
+        turn.keep(turn.state.applications[name].with_vacancy(executor.filling))
+        executor = replace(executor, filling=None)
+    executor = turn.executor(
+        name, executor, seat=pod.seat, seat_pool=pod.seat_pool, placed_pool=pod.placed_pool, placing=False
+    )
+    return fill_vacancy(turn, name, executor)
 
 
-def fill_vacancy(turn: Turn, name: str, executor: Executor) -> None:
+def fill_vacancy(turn: Turn, name: str, executor: Executor) -> Executor:
     """A replacement is on its seat for sure: the vacancy is closed and what it replaces is history."""
-    app = turn.state.applications[name]
-    vacancy = next((v for v in app.vacancies if _is_filled(v, executor)), None)
-    if vacancy is None:
-        return
+    vacancy = executor.filling
+    if vacancy:
+        executor = turn.executor(name, executor, filling=None)
+    else:
+        app = turn.state.applications[name]
+        vacancy = app.vacancies.get(executor.seat) if executor.seat is not None and not executor.released else None
+        if vacancy is None or vacancy.loss.executor == executor.pod.name:
+            return executor
+        turn.keep(app.without_vacancy(vacancy.loss.seat))
+    _record_replacement(turn, name, vacancy, executor)
+    return executor
+
+
+def _record_replacement(turn: Turn, name: str, vacancy: Vacancy, executor: Executor) -> None:
     loss = vacancy.loss
-    turn.application(name, vacancies=tuple(v for v in app.vacancies if v is not vacancy))
     if not vacancy.recorded:
         _record(turn, loss)
     replacement = Replacement(
@@ -155,13 +174,6 @@ def fill_vacancy(turn: Turn, name: str, executor: Executor) -> None:
     turn.save()
 
 
-def _is_filled(vacancy: Vacancy, executor: Executor) -> bool:
-    """Whether the executor holds that seat as a replacement; the lost one itself does not."""
-    if executor.released or vacancy.loss.executor == executor.pod.name:
-        return False
-    return vacancy.taken_by == executor.pod.uid or vacancy.loss.seat == executor.seat
-
-
 def note_initial(turn: Turn) -> None:
     """Remember the first complete placement, for the report."""
     state = turn.state
@@ -170,7 +182,8 @@ def note_initial(turn: Turn) -> None:
     placed = state.placed()
     if sum(placed.values()) < state.spec.executors:
         return
-    turn.state = replace(state, initial={share.pool: placed.get(share.pool, 0) for share in state.spec.mix.shares})
-    said = ", ".join(f"{count} {pool}" for pool, count in turn.state.initial.items())  # type: ignore[union-attr]
+    initial = {share.pool: 0 for share in state.spec.mix.shares} | placed
+    turn.state = replace(state, initial=initial)
+    said = ", ".join(f"{count} {pool}" for pool, count in initial.items())
     turn.tell(f"all {state.spec.executors} executors are placed: {said}")
     turn.save()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_spotmix.core.events import ApplicationPhase, NodeFacts, PodFacts
 from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.core.table import Numbers, Table
 
 # A spot storm may lose thousands; the report keeps the counts of all and the details of the last ones, so that a
 # checkpoint stays far below the 1 MiB that a ConfigMap may have.
@@ -62,7 +64,7 @@ class Replacement(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Vacancy(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A seat that waits for its replacement. ``taken_by``: uid of the executor whose placement is in flight.
+    """A seat that waits for its replacement.
 
     ``recorded`` is False while nothing explains the loss: it counts once a replacement is asked for. A driver that
     stops deletes its executors just like a person does.
@@ -70,7 +72,6 @@ class Vacancy(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     loss: Loss
     recorded: bool
-    taken_by: str = ""
 
 
 class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,6 +82,7 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seat_pool: str = ""
     placed_pool: str = ""
     placing: bool = False  # a patch is in flight
+    filling: Vacancy | None = None  # the vacancy that it fills once that patch is through
     released: bool = False  # its seat is no longer its own
     rescuing: bool = False
     accounted: bool = False  # its account is closed
@@ -88,7 +90,23 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def waits(self) -> bool:
         """Whether it is gated and nobody has decided for it."""
-        return self.pod.gated and not self.pod.deleting and not self.pod.ended and self.seat is None
+        pod = self.pod
+        return pod.gated and not (pod.deleting or pod.ended or self.released) and self.seat is None
+
+    @property
+    def is_seated(self) -> bool:
+        """Whether it holds a seat now, a placement in flight included."""
+        return self.seat is not None and not self.released
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it is there now, on the pool it was placed on."""
+        return bool(self.placed_pool) and not (self.placing or self.released or self.pod.ended)
+
+    @property
+    def standing(self) -> tuple[object, ...]:
+        """All that a tally counts it by."""
+        return self.is_seated, self.seat, self.seat_pool, self.is_placed, self.placed_pool, self.waits
 
 
 class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,8 +117,65 @@ class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
     estimated: bool = False
 
 
+class Tally(Struct, frozen=True):
+    """What every decision asks of an application's executors, kept up to date instead of counted anew.
+
+    `ApplicationState` changes it together with the executors and vacancies; `violations` compares it with a count.
+    """
+
+    seats: dict[str, int] = {}  # by pool: held ones and vacant ones
+    placed: dict[str, int] = {}  # by pool
+    held: Numbers = Numbers()  # seat numbers
+    vacant: Numbers = Numbers()
+    waiting: Table[str, int] = Table()  # uid: executor id
+
+    def entered(self, executor: Executor) -> Tally:
+        """Count an executor in."""
+        changed = self
+        if executor.is_seated:
+            seat = executor.seat or 0
+            changed = replace(changed, seats=_count(self.seats, executor.seat_pool, 1), held=self.held.put(seat))
+        if executor.is_placed:
+            changed = replace(changed, placed=_count(self.placed, executor.placed_pool, 1))
+        if executor.waits:
+            changed = replace(changed, waiting=self.waiting.put(executor.pod.uid, executor.pod.executor_id))
+        return changed
+
+    def left(self, executor: Executor) -> Tally:
+        """Count an executor out, as it was counted in."""
+        changed = self
+        if executor.is_seated:
+            seat = executor.seat or 0
+            changed = replace(
+                changed, seats=_count(changed.seats, executor.seat_pool, -1), held=self.held.without(seat)
+            )
+        if executor.is_placed:
+            changed = replace(changed, placed=_count(self.placed, executor.placed_pool, -1))
+        if executor.waits:
+            changed = replace(changed, waiting=self.waiting.without(executor.pod.uid))
+        return changed
+
+    def vacated(self, loss: Loss) -> Tally:
+        """Count a vacant seat in."""
+        return replace(self, seats=_count(self.seats, loss.seat_pool, 1), vacant=self.vacant.put(loss.seat))
+
+    def filled(self, loss: Loss) -> Tally:
+        """Count a vacant seat out."""
+        return replace(self, seats=_count(self.seats, loss.seat_pool, -1), vacant=self.vacant.without(loss.seat))
+
+
+def _count(counts: dict[str, int], pool: str, change: int) -> dict[str, int]:
+    count = counts.get(pool, 0) + change
+    if not count:
+        return {name: n for name, n in counts.items() if name != pool}
+    return {**counts, pool: count}
+
+
 class ApplicationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One application and the executors of its current submission."""
+    """One application and the executors of its current submission.
+
+    Executors (by uid) and vacancies (by seat) are changed only by the methods here, which keep the tally right.
+    """
 
     name: str
     executors_expected: int
@@ -111,27 +186,56 @@ class ApplicationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
     submission: str = ""
     past_submissions: tuple[str, ...] = ()
-    executors: dict[str, Executor] = {}
-    vacancies: tuple[Vacancy, ...] = ()
+    executors: Table[str, Executor] = Table()
+    vacancies: Table[int, Vacancy] = Table()
+    tally: Tally = Tally()
     highest_executor_id: int = 0
-    released_ids: frozenset[int] = frozenset()
+    released_ids: Numbers = Numbers()
+
+    def with_executor(self, executor: Executor) -> ApplicationState:
+        """Return the application with a new or changed executor."""
+        known = self.executors.get(executor.pod.uid)
+        tally = self.tally
+        if known is None:
+            tally = tally.entered(executor)
+        elif known.standing != executor.standing:
+            tally = tally.left(known).entered(executor)
+        return replace(self, executors=self.executors.put(executor.pod.uid, executor), tally=tally)
+
+    def without_executor(self, uid: str) -> ApplicationState:
+        """Return the application without an executor that it has."""
+        tally = self.tally.left(self.executors[uid])
+        return replace(self, executors=self.executors.without(uid), tally=tally)
+
+    def with_vacancy(self, vacancy: Vacancy) -> ApplicationState:
+        """Return the application with one more vacant seat."""
+        app = self.without_vacancy(vacancy.loss.seat)
+        vacancies = app.vacancies.put(vacancy.loss.seat, vacancy)
+        return replace(app, vacancies=vacancies, tally=app.tally.vacated(vacancy.loss))
+
+    def without_vacancy(self, seat: int) -> ApplicationState:
+        """Return the application in which that seat is not vacant."""
+        vacancy = self.vacancies.get(seat)
+        if vacancy is None:
+            return self
+        return replace(self, vacancies=self.vacancies.without(seat), tally=self.tally.filled(vacancy.loss))
 
     def seated(self) -> Iterator[Executor]:
         """Executors that hold a seat now, placements in flight included."""
-        return (e for e in self.executors.values() if e.seat is not None and not e.released)
+        return (e for e in self.executors.values() if e.is_seated)
 
-    def seats(self) -> dict[str, int]:
+    def seats(self) -> Mapping[str, int]:
         """Seats by pool: held ones and vacant ones that wait for a replacement."""
-        counts: dict[str, int] = {}
-        pools = [e.seat_pool for e in self.seated()] + [v.loss.seat_pool for v in self.vacancies if not v.taken_by]
-        for pool in pools:
-            counts[pool] = counts.get(pool, 0) + 1
-        return counts
+        return self.tally.seats
 
     def free_seat(self) -> int:
         """Return the lowest seat number that is neither held nor vacant."""
-        taken = {e.seat for e in self.seated()} | {v.loss.seat for v in self.vacancies}
-        return next(n for n in range(len(taken) + 1) if n not in taken)
+        return (self.tally.held | self.tally.vacant).lowest_missing()
+
+    def lowest_vacancy(self) -> Vacancy | None:
+        """Return the vacancy with the lowest seat number."""
+        seat = self.tally.vacant.lowest()
+        return None if seat is None else self.vacancies[seat]
 
 
 class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -139,7 +243,7 @@ class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     spec: FleetSpec
     applications: dict[str, ApplicationState]
-    nodes: dict[str, NodeFacts] = {}
+    nodes: Table[str, NodeFacts] = Table()
     gone_nodes: frozenset[str] = frozenset()
     synced: bool = False
     finished: bool = False
@@ -165,12 +269,16 @@ class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """All executors of all applications."""
         return ((app, e) for app in self.applications.values() for e in app.executors.values())
 
+    def find(self, uid: str) -> Iterator[tuple[ApplicationState, Executor]]:
+        """Find the executor of that uid, if it is there."""
+        return ((app, app.executors[uid]) for app in self.applications.values() if uid in app.executors)
+
     def placed(self) -> dict[str, int]:
         """Executors that are there now, by the pool they were placed on."""
         counts: dict[str, int] = {}
-        for _, e in self.executors():
-            if e.placed_pool and not e.placing and not e.released and not e.pod.ended:
-                counts[e.placed_pool] = counts.get(e.placed_pool, 0) + 1
+        for app in self.applications.values():
+            for pool, count in app.tally.placed.items():
+                counts[pool] = counts.get(pool, 0) + count
         return counts
 
 
@@ -178,12 +286,24 @@ def violations(state: FleetState) -> list[str]:
     """List what must never be true of a state: for tests and the journal's replay."""
     found = []
     for app in state.applications.values():
-        seats = [e.seat for e in app.seated()]
+        seats = [e.seat for e in app.seated() if e.seat is not None]
         if len(seats) != len(set(seats)):
-            found.append(f"{app.name}: two executors hold one seat: {sorted(s for s in seats if s is not None)}")
-        open_seats = {v.loss.seat for v in app.vacancies if not v.taken_by}
-        if open_seats & set(seats):
-            found.append(f"{app.name}: seats both held and vacant: {sorted(open_seats & set(seats))}")
-        if any(v.taken_by and v.taken_by not in app.executors for v in app.vacancies):
-            found.append(f"{app.name}: a vacant seat is taken by an executor that is gone")
+            found.append(f"{app.name}: two executors hold one seat: {sorted(seats)}")
+        if both := set(app.vacancies) & set(seats):
+            found.append(f"{app.name}: seats both held and vacant: {sorted(both)}")
+        if any(e.filling and not (e.placing and e.seat == e.filling.loss.seat) for e in app.executors.values()):
+            found.append(f"{app.name}: an executor fills a vacancy that is not the seat it is being placed on")
+        if any(seat != v.loss.seat for seat, v in app.vacancies.items()):
+            found.append(f"{app.name}: a vacancy is listed under another seat")
+        if app.tally != (counted := _counted(app)):
+            found.append(f"{app.name}: the tally is {app.tally}, counted anew it is {counted}")
     return found
+
+
+def _counted(app: ApplicationState) -> Tally:
+    tally = Tally()
+    for executor in app.executors.values():
+        tally = tally.entered(executor)
+    for vacancy in app.vacancies.values():
+        tally = tally.vacated(vacancy.loss)
+    return tally

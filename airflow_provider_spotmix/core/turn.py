@@ -24,16 +24,18 @@ class Turn:
     # -- changing the state
 
     def application(self, name: str, **changes: Any) -> ApplicationState:
-        """Change an application."""
-        app = replace(self.state.applications[name], **changes)
-        self.state = replace(self.state, applications={**self.state.applications, name: app})
+        """Change what an application is said to be."""
+        return self.keep(replace(self.state.applications[name], **changes))
+
+    def keep(self, app: ApplicationState) -> ApplicationState:
+        """Take over a changed application."""
+        self.state = replace(self.state, applications={**self.state.applications, app.name: app})
         return app
 
     def executor(self, app: str, executor: Executor, **changes: Any) -> Executor:
         """Add or change an executor."""
         changed = replace(executor, **changes)
-        known = self.state.applications[app].executors
-        self.application(app, executors={**known, changed.pod.uid: changed})
+        self.keep(self.state.applications[app].with_executor(changed))
         return changed
 
     def save(self) -> None:
@@ -54,8 +56,7 @@ class Turn:
         pod = executor.pod
         if executor.accounted or pod.scheduled_at is None or not executor.placed_pool:
             return
-        if pod.uid in self.state.applications[name].executors:
-            self.executor(name, self.state.applications[name].executors[pod.uid], accounted=True)
+        self.executor(name, executor, accounted=True)
         account = self.state.ledger.get(executor.placed_pool, Account())
         account = Account(
             executors=account.executors + 1,
