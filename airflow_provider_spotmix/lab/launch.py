@@ -71,7 +71,7 @@ def start(name: str, config: LabConfig, programs: Programs, step: Step, *, ephem
     with claim, _removed_on_error(files.root):
         files.root.mkdir(parents=True, mode=0o700)
         credentials = components.prepare(setting)
-        process, leash = _spawn_supervisor(files, claim)
+        process, leash = spawn_supervisor(files, claim)
     with _removed_on_error(files.root), _ended_on_error(process, leash):
         state = State(name, net.number, process.pid, process.started, config.to_json(), ephemeral)
         write_private(files.state, json.dumps(asdict(state), indent=1).encode())
@@ -143,7 +143,7 @@ def operator_is_ready(net: Network) -> bool:
         return False
 
 
-def _spawn_supervisor(files: Files, claim: socket.socket) -> tuple[ProcessId, int]:
+def spawn_supervisor(files: Files, claim: socket.socket) -> tuple[ProcessId, int]:
     """Start the supervisor: the standard library alone, no site-packages, so that it is there at once and small."""
     read_end, write_end = os.pipe()
     for descriptor in (claim.fileno(), read_end):

@@ -153,15 +153,28 @@ def _countdown(scene: Scene, what: str) -> None:
 
 def _evict(api: Api, node: str) -> list[Json]:
     """Evict the first group that has pods, as Karpenter orders them; returns the pods that have not left yet."""
-    waiting = [pod for pod in _pods(api, node) if not _has_ended(pod) and not _tolerates_disruption(pod)]
-    waiting = [pod for pod in waiting if not _is_mirror(pod)]
-    groups: dict[int, list[Json]] = {}
+    waiting = [pod for pod in _pods(api, node) if is_drainable(pod)]
+    turn = min(map(eviction_order, waiting), default=0)
     for pod in waiting:
-        groups.setdefault(_group(pod), []).append(pod)
-    for pod in groups[min(groups)] if groups else ():
-        if not pod["metadata"].get("deletionTimestamp") and not _must_not_be_disrupted(pod):
+        leaving = pod["metadata"].get("deletionTimestamp")
+        if eviction_order(pod) == turn and not leaving and not _must_not_be_disrupted(pod):
             _evict_pod(api, pod)
     return waiting
+
+
+def is_drainable(pod: Json) -> bool:
+    """Whether a drain waits for the pod to leave: it has not ended, is not static, does not tolerate the taint."""
+    ended = pod["status"].get("phase") in {"Succeeded", "Failed"}
+    static = any(owner["kind"] == "Node" for owner in pod["metadata"].get("ownerReferences") or [])
+    return not ended and not static and not _tolerates_disruption(pod)
+
+
+def eviction_order(pod: Json) -> int:
+    """Karpenter's order: 0 ordinary pods, 1 those of daemon sets, 2 and 3 the critical ones likewise."""
+    owners = pod["metadata"].get("ownerReferences") or []
+    of_daemon_set = any(owner["kind"] == "DaemonSet" for owner in owners)
+    critical = pod["spec"].get("priorityClassName") in _CRITICAL
+    return 2 * critical + of_daemon_set
 
 
 def _evict_pod(api: Api, pod: Json) -> None:
@@ -178,22 +191,6 @@ def _evict_pod(api: Api, pod: Json) -> None:
         # Gone, another pod of that name, or a disruption budget: the next round sees.
         if error.code not in {http.client.NOT_FOUND, http.client.CONFLICT, http.client.TOO_MANY_REQUESTS}:
             raise
-
-
-def _group(pod: Json) -> int:
-    """Karpenter's order: ordinary pods, those of daemon sets, then the critical ones likewise."""
-    owners = pod["metadata"].get("ownerReferences") or []
-    of_daemon_set = any(owner["kind"] == "DaemonSet" for owner in owners)
-    critical = pod["spec"].get("priorityClassName") in _CRITICAL
-    return 2 * critical + of_daemon_set
-
-
-def _has_ended(pod: Json) -> bool:
-    return pod["status"].get("phase") in {"Succeeded", "Failed"}
-
-
-def _is_mirror(pod: Json) -> bool:
-    return any(owner["kind"] == "Node" for owner in pod["metadata"].get("ownerReferences") or [])
 
 
 def _must_not_be_disrupted(pod: Json) -> bool:

@@ -1,0 +1,122 @@
+"""The supervisor with real children, of which some do not want to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from airflow_provider_spotmix.lab import launch, network
+from airflow_provider_spotmix.lab.clients import ask_supervisor
+from airflow_provider_spotmix.lab.components import Files
+from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.network import Network
+from airflow_provider_spotmix.lab.processes import ProcessId
+
+SLEEP = "import time; time.sleep(600)"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+
+
+@dataclass
+class Supervised:
+    """A supervisor of this test's own."""
+
+    directory: Path
+    network: Network
+    process: ProcessId
+    leash: int
+
+    def start(self, name: str, code: str, *, graceful: bool = False) -> ProcessId:
+        component = {
+            "name": name,
+            "command": [sys.executable, "-I", "-S", "-c", code],
+            "env": {},
+            "log": str(self.directory / "logs" / name),
+            "graceful": graceful,
+        }
+        children = ask_supervisor(self.network, do="start", component=component)
+        return ProcessId.of(next(child.pid for child in children if child.name == name))
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[Supervised]:
+    directory = tmp_path / "a lab"
+    (directory / "logs").mkdir(parents=True)
+    net, claim = network.claim("test-supervisor")
+    with claim:
+        process, leash = launch.spawn_supervisor(Files(directory), claim)
+    yield Supervised(directory, net, process, leash)
+    process.end(signal.SIGKILL)
+    process.wait(5)
+
+
+def test_when_its_owner_dies_all_children_end_and_the_directory_goes(supervised: Supervised) -> None:
+    children = [supervised.start("a", SLEEP), supervised.start("b", STUBBORN)]
+    os.close(supervised.leash)  # what the kernel does when the owner dies
+    assert supervised.process.wait(5)
+    assert not any(child.is_running() for child in children)
+    assert not supervised.directory.exists()
+
+
+def test_once_told_to_keep_the_lab_it_outlives_its_owner(supervised: Supervised) -> None:
+    child = supervised.start("a", SLEEP)
+    ask_supervisor(supervised.network, do="keep")
+    os.close(supervised.leash)
+    assert [c.exit_code for c in ask_supervisor(supervised.network, do="status")] == [None]
+    supervised.process.end()
+    assert supervised.process.wait(5)
+    assert not child.is_running()
+    assert not supervised.directory.exists()
+
+
+def test_even_kill_9_of_the_supervisor_leaves_no_child(supervised: Supervised) -> None:
+    children = [supervised.start("a", SLEEP), supervised.start("b", STUBBORN, graceful=True)]
+    supervised.process.end(signal.SIGKILL)
+    assert all(child.wait(5) for child in children)
+
+
+def test_a_graceful_child_may_tidy_up(supervised: Supervised, tmp_path: Path) -> None:
+    tidied = tmp_path / "tidied"
+    code = "\n".join(
+        (
+            "import pathlib, signal, sys, time",
+            f"tidy_up = lambda *_: (pathlib.Path({str(tidied)!r}).touch(), sys.exit())",
+            "signal.signal(signal.SIGTERM, tidy_up)",
+            "print('ready', flush=True)",
+            "time.sleep(600)",
+        )
+    )
+    supervised.start("a", code, graceful=True)
+    _until(lambda: "ready" in (supervised.directory / "logs" / "a").read_text())
+    supervised.process.end()
+    assert supervised.process.wait(5)
+    assert tidied.exists()
+
+
+def test_a_child_that_ended_is_reported_with_its_exit_code_and_leaves_no_zombie(supervised: Supervised) -> None:
+    supervised.start("a", "raise SystemExit(3)")
+    _until(lambda: ask_supervisor(supervised.network, do="status")[0].exit_code == 3)
+    assert psutil.Process(supervised.process.pid).children() == []
+
+
+def test_a_command_that_cannot_be_done_is_an_error_and_no_end(supervised: Supervised) -> None:
+    supervised.start("a", SLEEP)
+    with pytest.raises(LabError, match="a is already running"):
+        supervised.start("a", SLEEP)
+    with pytest.raises(LabError, match="unknown command 'dance'"):
+        ask_supervisor(supervised.network, do="dance")
+    assert supervised.process.is_running()
+
+
+def _until(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
