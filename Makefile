@@ -70,7 +70,7 @@ lint-types: $(READY)
 	$(BIN)/mypy
 
 lint-layers: $(READY)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 lint-go: $(READY) # the lab's own build flags, so that both share what they compile: minutes when cold, seconds after that
 	@go="$$PWD/$(BIN)/go"; gofmt="$$("$$go" env GOROOT)/bin/gofmt"; for dir in $(GO_DIRS); do \
