@@ -18,6 +18,9 @@ import (
 // period, as in the kubelet.
 const minimumTermGrace = 2 * time.Second
 
+// hookEndDelay is what may pass between the end of a hook that a container's end killed, and our knowing of that end.
+const hookEndDelay = 200 * time.Millisecond
+
 // terminate begins the end of the pod, or shortens what is left of its grace period.
 func (p *pod) terminate(grace time.Duration) {
 	p.mu.Lock()
@@ -91,7 +94,12 @@ func (c *container) preStop(process *sandbox.Process) {
 	output, err := p.runHook(ctx, process, &c.spec, c.spec.Lifecycle.PreStop)
 	slog.Info("preStop hook ended", "node", p.node.def.Name, "pod", p.key(), "container", c.spec.Name,
 		"seconds", time.Since(begin).Seconds(), "error", err, "output", output)
-	if err != nil && !closed(process.Done()) {
+	if err == nil {
+		return
+	}
+	select {
+	case <-process.Done(): // the hook ended with its container, which is what hooks that wait for the end do
+	case <-time.After(hookEndDelay):
 		p.warn("FailedPreStopHook", fmt.Sprintf("Container %s: %v: %s", c.spec.Name, err, output))
 	}
 }
