@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_spotmix.lab import spark
+from airflow_provider_spotmix.lab import spark, toolchain
 from airflow_provider_spotmix.lab.build import Programs
 from airflow_provider_spotmix.lab.config import LabConfig
 from airflow_provider_spotmix.lab.network import API_PORT, Network
@@ -83,6 +83,7 @@ class Component:
         command: program and arguments.
         env: the whole environment.
         graceful: whether it has something to tidy up when it is told to end.
+        own_tmp_but: unless None, it gets a /tmp of its own, in which only these directories remain.
 
     """
 
@@ -90,6 +91,7 @@ class Component:
     command: list[str]
     env: dict[str, str]
     graceful: bool = False
+    own_tmp_but: tuple[Path, ...] | None = None
 
     def request(self, log: Path) -> dict[str, Any]:
         """The supervisor's command to start it."""
@@ -99,6 +101,7 @@ class Component:
             "env": self.env,
             "log": str(log),
             "graceful": self.graceful,
+            "own_tmp_but": None if self.own_tmp_but is None else [str(path.resolve()) for path in self.own_tmp_but],
         }
 
 
@@ -299,7 +302,10 @@ def operator(setting: Setting, credentials: Credentials) -> Component:
         "KUBERNETES_SERVICE_HOST": network.api_server,
         "KUBERNETES_SERVICE_PORT": str(API_PORT),
     }
-    return Component("spark-operator", command, env)
+    # It writes pod templates below /tmp/spark, a path that is neither configurable nor shared well: labs of two users
+    # would be in each other's way, and the files would outlive the lab.
+    needed = (files.root, setting.programs.spark_operator.parent, toolchain.find_spark(), toolchain.find_java())
+    return Component("spark-operator", command, env, own_tmp_but=needed)
 
 
 FIRST: tuple[Callable[[Setting, Credentials], Component], ...] = (etcd, api_server)

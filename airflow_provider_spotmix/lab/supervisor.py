@@ -25,10 +25,14 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+TMP = "/tmp"  # noqa: S108 - nothing is made there: it is hidden
 GRACE_SECONDS = 8.0
 
 
@@ -66,8 +70,27 @@ class Supervisor:
         """Every child: name, pid, and its exit code once it has ended (negative: the signal)."""
         return [{"name": name, "pid": child.pid, "exit_code": child.poll()} for name, child in self.children.items()]
 
-    def start(self, name: str, command: list[str], env: dict[str, str], log: str, *, graceful: bool) -> None:
-        """Start a child in its own session, with its output appended to the file `log`."""
+    def start(
+        self,
+        name: str,
+        command: list[str],
+        env: dict[str, str],
+        log: str,
+        *,
+        graceful: bool,
+        own_tmp_but: list[str] | None,
+    ) -> None:
+        """Start a child in its own session.
+
+        Args:
+            name: what it is called.
+            command: program and arguments.
+            env: the whole environment.
+            log: file to which its output is appended.
+            graceful: whether to give it time when it is stopped.
+            own_tmp_but: unless None, it gets an empty /tmp of its own, in which only these directories remain.
+
+        """
         if name in self.children and self.children[name].poll() is None:
             raise OSError(f"{name} is already running")
         with Path(log).open("ab") as output:
@@ -79,7 +102,7 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=_before_exec(os.getpid(), own_tmp_but),
             )
         (self.graceful.add if graceful else self.graceful.discard)(name)
 
@@ -104,15 +127,44 @@ class Supervisor:
         _remove(self.directory)
 
 
-def _die_with(parent: int) -> Any:
+def _before_exec(parent: int, own_tmp_but: list[str] | None) -> Callable[[], None]:
     libc = ctypes.CDLL(None, use_errno=True)
 
     def before_exec() -> None:
+        try:
+            if own_tmp_but is not None:
+                _enter_own_tmp(libc, own_tmp_but)
+        except OSError as error:
+            os.write(2, f"supervisor: cannot give it a /tmp of its own: {error}\n".encode())
+            os._exit(1)
+        # After the above: a change of credentials makes the kernel forget it.
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
 
     return before_exec
+
+
+def _enter_own_tmp(libc: ctypes.CDLL, but: list[str]) -> None:
+    """Give this process a /tmp that nobody else sees and that goes with it."""
+    uid, gid = os.getuid(), os.getgid()
+    if libc.unshare(CLONE_NEWNS) != 0:  # needs a privilege that everybody has in a user namespace of their own
+        _check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS), "user and mount namespace")
+        for file, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+            Path("/proc/self", file).write_text(text)
+    _check(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "private mounts")
+    kept = {path: os.open(path, os.O_PATH) for path in but if Path(path).is_relative_to(TMP)}
+    _check(libc.mount(b"tmpfs", os.fsencode(TMP), b"tmpfs", 0, b"mode=1777"), TMP)
+    for path, descriptor in kept.items():
+        Path(path).mkdir(parents=True, exist_ok=True)
+        source = f"/proc/self/fd/{descriptor}".encode()
+        _check(libc.mount(source, os.fsencode(path), None, MS_BIND | MS_REC, None), path)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{os.strerror(number)} ({what})")
 
 
 def _remove(directory: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,13 +34,14 @@ class Supervised:
     process: ProcessId
     leash: int
 
-    def start(self, name: str, code: str, *, graceful: bool = False) -> ProcessId:
+    def start(self, name: str, code: str, *, graceful: bool = False, own_tmp_but: list[str] | None = None) -> ProcessId:
         component = {
             "name": name,
             "command": [sys.executable, "-I", "-S", "-c", code],
             "env": {},
             "log": str(self.directory / "logs" / name),
             "graceful": graceful,
+            "own_tmp_but": own_tmp_but,
         }
         children = ask_supervisor(self.network, do="start", component=component)
         return ProcessId.of(next(child.pid for child in children if child.name == name))
@@ -98,6 +100,18 @@ def test_a_graceful_child_may_tidy_up(supervised: Supervised, tmp_path: Path) ->
     supervised.process.end()
     assert supervised.process.wait(5)
     assert tidied.exists()
+
+
+def test_a_child_can_have_a_tmp_of_its_own_in_which_only_what_it_needs_remains(supervised: Supervised) -> None:
+    """Even when the lab, or the whole checkout, is below /tmp."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as kept, tempfile.TemporaryDirectory(dir="/tmp") as hidden:
+        Path(kept, "file").touch()
+        code = "import os, pathlib; pathlib.Path('/tmp/spark').mkdir();"
+        code += f"print(os.path.exists({kept + '/file'!r}), os.path.exists({hidden!r}), 'done', flush=True)"
+        supervised.start("a", code, own_tmp_but=[kept])
+        log = supervised.directory / "logs" / "a"
+        _until(lambda: "\n" in log.read_text())
+        assert log.read_text() == "True False done\n"
 
 
 def test_a_child_that_ended_is_reported_with_its_exit_code_and_leaves_no_zombie(supervised: Supervised) -> None:
