@@ -42,7 +42,7 @@ func run(t *testing.T, script string, mounts ...Mount) (string, Exit) {
 func shell(t *testing.T, script string, out *bytes.Buffer, mounts ...Mount) Spec {
 	t.Helper()
 	return Spec{
-		Hostname: "box", Root: t.TempDir(), Mounts: append(Base(), mounts...), Dir: "/work", Env: []string{"PATH=/usr/bin:/bin", "A=b"},
+		Hostname: "box", Root: t.TempDir(), Mounts: append(Base(), mounts...), Dir: "/job", Env: []string{"PATH=/usr/bin:/bin", "A=b"},
 		Args: []string{"sh", "-c", script}, Stdout: out, Stderr: out,
 	}
 }
@@ -53,7 +53,7 @@ func TestContainerSeesItsOwnWorld(t *testing.T) {
 		{"first-process", "echo $$", "1"},
 		{"its-processes-only", "echo /proc/[0-9]*", "/proc/1"},
 		{"user", "id -u", "0"},
-		{"working-directory-is-made", "pwd", "/work"},
+		{"working-directory-is-made", "pwd", "/job"},
 		{"environment-is-the-given-one", "echo $A$HOME", "b"},
 		{"var-run-is-run", "echo x > /run/f; cat /var/run/f", "x"},
 		{"programs-are-read-only", "touch /usr/f 2>&1 | grep -c 'Read-only'", "1"},
@@ -179,7 +179,7 @@ func TestEnterRunsInsideAndStopsWithItsContext(t *testing.T) {
 	}
 	defer func() { p.Signal(syscall.SIGKILL); p.Wait() }()
 	out, err := p.Enter(t.Context(), "sh", "-c", "cat /tmp/f; hostname; pwd; echo $A; exit 7").Output()
-	if string(out) != "inside\nbox\n/work\nb\n" || err == nil || err.Error() != "exit status 7" {
+	if string(out) != "inside\nbox\n/job\nb\n" || err == nil || err.Error() != "exit status 7" {
 		t.Errorf("got %q, %v", out, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
