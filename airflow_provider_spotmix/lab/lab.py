@@ -102,7 +102,7 @@ class Lab:
 
         """
         directory = paths.lab_dir(name)
-        with locks.exclusive(paths.lock_path(f"lab-{name}")):
+        with locks.exclusive(paths.lab_lock_path(name)):
             found = directory.exists()
             cls._clean(name, cls._find(name))
         return found
@@ -170,7 +170,7 @@ class Lab:
 
     def down(self) -> None:
         """Stop the lab and remove its directory. Nothing but the cache stays."""
-        with locks.exclusive(paths.lock_path(f"lab-{self.name}")):
+        with locks.exclusive(paths.lab_lock_path(self.name)):
             self._end()
 
     @classmethod
@@ -179,7 +179,7 @@ class Lab:
         paths.lab_dir(name)  # refuses a bad name before anything is built
         find_java(), find_spark()
         waiting = f"another process starts or stops lab {name!r}: waiting for it"
-        with locks.exclusive(paths.lock_path(f"lab-{name}"), on_wait=lambda: progress.note(waiting)):
+        with locks.exclusive(paths.lab_lock_path(name), on_wait=lambda: progress.note(waiting)):
             lab = cls._find(name)
             if lab is not None and lab._is_healthy():
                 return lab._checked(config)

@@ -6,6 +6,7 @@ Both follow the XDG base directories (XDG_CACHE_HOME, XDG_STATE_HOME), read at e
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 
 import platformdirs
@@ -41,6 +42,11 @@ def lab_dir(name: str) -> Path:
 def lock_path(name: str) -> Path:
     """Lock file `name`. Locks live in the cache, because `down` leaves nothing but the cache."""
     return _private(cache_dir() / "locks") / name
+
+
+def lab_lock_path(name: str) -> Path:
+    """Lock file for starting and stopping the lab `name`; a few names share each, so that they do not pile up."""
+    return lock_path(f"lab-{zlib.crc32(name.encode()) % 16:x}")
 
 
 def _private(path: Path) -> Path:
