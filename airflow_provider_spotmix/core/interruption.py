@@ -60,9 +60,10 @@ def attribute(
     if evidence:
         taken_by_cloud = on_spot and pod.disruption not in NOT_OF_THE_NODE
         return (Cause.SPOT_INTERRUPTION if taken_by_cloud else Cause.INFRASTRUCTURE), evidence
-    if pod.phase == "Succeeded":
+    # A deletion ends the process, so the end explains something only without one. Nobody deletes a pod out of memory.
+    if pod.phase == "Succeeded" and not pod.deleting:
         return Cause.SCALE_DOWN, ("executor ended by itself",)
-    if pod.phase == "Failed" and not pod.deleting:
+    if pod.phase == "Failed" and (not pod.deleting or pod.exit_reason == "OOMKilled"):
         said = f"executor ended with exit code {pod.exit_code}" + (f" ({pod.exit_reason})" if pod.exit_reason else "")
         return Cause.APPLICATION, (said,)
     if dynamic:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import islice
+
 from airflow_provider_spotmix.core.interruption import node_evidence
-from airflow_provider_spotmix.core.seats import fill_vacancy, vacate
+from airflow_provider_spotmix.core.seats import vacate
 from airflow_provider_spotmix.core.state import Cause, Executor, FleetState, Loss
 from airflow_provider_spotmix.core.table import Numbers
 from airflow_provider_spotmix.core.turn import Turn
@@ -28,27 +31,48 @@ def infer_losses(turn: Turn, name: str) -> None:
     unexplained = _explain_fallbacks(turn, name, missing)
     if app.dynamic:
         return
-    held_or_vacant = app.tally.held | app.tally.vacant
-    free = [seat for seat in range(app.executors_expected) if seat not in held_or_vacant]
     evidence = _is_gone_evidence(turn.state)
-    # A number whose pod nobody had placed yet leaves no seat behind: it is merely asked for again.
-    for number, seat in zip(unexplained, free, strict=False):
-        # Which of the missing ones held which of the free seats is nowhere written down; which pools are short is.
-        pool = turn.state.spec.mix.next_pool(turn.state.applications[name].seats())
+    for number, seat, pool in _seats_of(turn.state, name, unexplained):
         _lose(turn, name, number, seat=seat, pool=pool, evidence=evidence)
 
 
+def _seats_of(state: FleetState, name: str, missing: list[int]) -> list[tuple[int, int, str]]:
+    """Which seats, of which pools, the missing ones have left: nowhere written down, but nearly always certain.
+
+    Seats are first given in the order of the numbers; later ones sit wherever somebody went. A number whose pod nobody
+    had placed yet leaves no seat behind: it is merely asked for again.
+    """
+    app = state.applications[name]
+    taken = app.tally.held | app.tally.vacant
+    sequence = list(islice(state.spec.mix.sequence(), app.executors_expected))
+    short = Counter(sequence)
+    short.subtract(app.seats())
+    free = [seat for seat in range(app.executors_expected) if seat not in taken]
+    first = {number: number - 1 for number in missing if number <= app.executors_expected and number - 1 not in taken}
+    others = iter([seat for seat in free if seat + 1 not in first])
+    found = []
+    for number in missing:
+        seat = first[number] if number in first else next(others, -1)
+        if seat < 0:
+            continue
+        pool = sequence[seat] if short[sequence[seat]] > 0 else max(short, key=lambda pool: short[pool])
+        short[pool] -= 1
+        found.append((number, seat, pool))
+    return found
+
+
 def _explain_fallbacks(turn: Turn, name: str, missing: list[int]) -> list[int]:
-    """Each fallback replaced an executor of a lower number. Returns the numbers that are still missing."""
+    """Each fallback of which we know no cause replaced one of the missing. Returns the numbers that are still missing."""
     listed = {replacement.executor for replacement in turn.state.replacements}
     left = list(missing)
     for executor in sorted(turn.state.applications[name].seated(), key=_number):
-        if executor.placing or executor.seat_pool == executor.placed_pool or executor.pod.name in listed:
+        is_known = executor.seat_pool == executor.placed_pool or executor.pod.name in listed
+        if is_known or executor.placing or executor.seat is None or not left:
             continue
-        if not left or left[0] > executor.pod.executor_id or executor.seat is None:
-            continue
-        _lose(turn, name, left.pop(0), seat=executor.seat, pool=executor.seat_pool, evidence=())
-        fill_vacancy(turn, name, executor)
+        number = executor.seat + 1 if executor.seat + 1 in left else left[0]
+        left.remove(number)
+        # Its seat has a holder, so the loss is filled at once.
+        _lose(turn, name, number, seat=executor.seat, pool=executor.seat_pool, evidence=())
     return left
 
 

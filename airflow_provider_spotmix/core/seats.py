@@ -57,9 +57,12 @@ def release(turn: Turn, name: str, executor: Executor, *, estimated: bool = Fals
 def vacate(turn: Turn, name: str, loss: Loss) -> None:
     """Leave the lost executor's seat to its replacement."""
     recorded = loss.cause is not Cause.UNKNOWN
-    turn.keep(turn.state.applications[name].with_vacancy(Vacancy(loss=loss, recorded=recorded)))
+    app = turn.keep(turn.state.applications[name].with_vacancy(Vacancy(loss=loss, recorded=recorded)))
     if recorded:
         _record(turn, loss)
+    for uid in app.tally.holders.get(loss.seat, ()):  # a recovery may see the replacement before the lost one
+        if not app.executors[uid].placing:
+            fill_vacancy(turn, name, app.executors[uid])
     turn.save()
 
 
@@ -138,9 +141,10 @@ def fill_vacancy(turn: Turn, name: str, executor: Executor) -> Executor:
     vacancy = executor.filling
     if vacancy:
         executor = turn.executor(name, executor, filling=None)
-    else:
+    else:  # a recovery: whose vacancy that is and who fills it is told by the seat alone
         app = turn.state.applications[name]
-        vacancy = app.vacancies.get(executor.seat) if executor.seat is not None and not executor.released else None
+        is_going = executor.released or executor.pod.deleting or executor.pod.ended
+        vacancy = app.vacancies.get(executor.seat) if executor.seat is not None and not is_going else None
         if vacancy is None or vacancy.loss.executor == executor.pod.name:
             return executor
         turn.keep(app.without_vacancy(vacancy.loss.seat))

@@ -125,7 +125,8 @@ class Tally(Struct, frozen=True):
 
     seats: dict[str, int] = {}  # by pool: held ones and vacant ones
     placed: dict[str, int] = {}  # by pool
-    held: Numbers = Numbers()  # seat numbers
+    holders: Table[int, tuple[str, ...]] = Table()  # by seat: uids; two only while a recovery has not seen all yet
+    held: Numbers = Numbers()  # the seats that have a holder
     vacant: Numbers = Numbers()
     waiting: Table[str, int] = Table()  # uid: executor id
 
@@ -133,8 +134,7 @@ class Tally(Struct, frozen=True):
         """Count an executor in."""
         changed = self
         if executor.is_seated:
-            seat = executor.seat or 0
-            changed = replace(changed, seats=_count(self.seats, executor.seat_pool, 1), held=self.held.put(seat))
+            changed = self._seated(executor, 1)
         if executor.is_placed:
             changed = replace(changed, placed=_count(self.placed, executor.placed_pool, 1))
         if executor.waits:
@@ -145,15 +145,23 @@ class Tally(Struct, frozen=True):
         """Count an executor out, as it was counted in."""
         changed = self
         if executor.is_seated:
-            seat = executor.seat or 0
-            changed = replace(
-                changed, seats=_count(changed.seats, executor.seat_pool, -1), held=self.held.without(seat)
-            )
+            changed = self._seated(executor, -1)
         if executor.is_placed:
             changed = replace(changed, placed=_count(self.placed, executor.placed_pool, -1))
         if executor.waits:
             changed = replace(changed, waiting=self.waiting.without(executor.pod.uid))
         return changed
+
+    def _seated(self, executor: Executor, change: int) -> Tally:
+        seat, uid = executor.seat or 0, executor.pod.uid
+        others = tuple(holder for holder in self.holders.get(seat, ()) if holder != uid)
+        holders = (*others, uid) if change > 0 else others
+        return replace(
+            self,
+            seats=_count(self.seats, executor.seat_pool, change),
+            holders=self.holders.put(seat, holders) if holders else self.holders.without(seat),
+            held=self.held.put(seat) if holders else self.held.without(seat),
+        )
 
     def vacated(self, loss: Loss) -> Tally:
         """Count a vacant seat in."""

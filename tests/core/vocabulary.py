@@ -42,9 +42,7 @@ def fleet(
     return FleetSpec(
         fleet_id="f1",
         namespace="etl",
-        applications=tuple(
-            ApplicationSpec(name=n, executors=executors, dynamic=dynamic) for n in names_of_applications
-        ),
+        applications=tuple(ApplicationSpec(name=name, executors=executors, dynamic=dynamic) for name in apps),
         mix=Mix(
             shares=tuple(
                 Share(pool=name, weight=weight, on_demand=name == ON_DEMAND)
