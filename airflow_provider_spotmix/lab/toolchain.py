@@ -7,6 +7,7 @@ is taken from the machine when its package is missing: it compiles pinned source
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import re
 import shutil
@@ -119,7 +120,7 @@ def _package_dir(name: str) -> Path | None:
 
 def _go(binary: Path) -> Go:
     # GOTOOLCHAIN=local: another version must not be fetched from the network just to tell its version.
-    env = {"PATH": "/usr/bin:/bin", "GOTOOLCHAIN": "local", "GOFLAGS": "", "HOME": str(Path.cwd())}
+    env = os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": ""}
     done = subprocess.run([binary, "env", "GOVERSION"], env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(f"{binary} does not run: {done.stderr.strip()}", remedy=INSTALL)

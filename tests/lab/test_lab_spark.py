@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,31 +31,88 @@ APPLICATION: dict[str, Any] = {
 }
 
 
+SPOT = {"key": "karpenter.sh/capacity-type", "operator": "Equal", "value": "spot", "effect": "NoSchedule"}
+
+
 def test_a_pyspark_job_shuffles_on_two_executors_and_completes(lab: Lab, namespace: str) -> None:
-    base = f"/apis/sparkoperator.k8s.io/v1beta2/namespaces/{namespace}/sparkapplications"
-    lab.api.create(base, APPLICATION)
+    application = Application(lab, namespace, APPLICATION)
     executors: set[str] = set()
-    deadline = time.monotonic() + 120
-    state = ""
-    while state not in {"COMPLETED", "FAILED", "SUBMISSION_FAILED"}:
-        assert time.monotonic() < deadline, f"the application is still {state!r}"
-        application = lab.api.get(f"{base}/shuffle")
-        state = application.get("status", {}).get("applicationState", {}).get("state", "")
-        executors |= {name for name, pod in _executors(lab, namespace) if pod["status"].get("phase") == "Running"}
-        time.sleep(0.2)
-    log = _driver_log(lab, namespace)
-    assert state == "COMPLETED", log[-3000:]
-    assert "RESULT ok after 1 rounds" in log
+    for _ in application.until_over():
+        executors |= {name for name, pod in application.executors() if pod["status"].get("phase") == "Running"}
+    assert application.state == "COMPLETED", application.driver_log()[-3000:]
+    assert "RESULT ok after 1 rounds" in application.driver_log()
     assert len(executors) == 2
 
 
-def _executors(lab: Lab, namespace: str) -> list[tuple[str, Json]]:
-    pods = lab.api.items(f"/api/v1/namespaces/{namespace}/pods", labelSelector="spark-role=executor")
-    return [(str(pod["metadata"]["name"]), pod) for pod in pods]
-
-
-def _driver_log(lab: Lab, namespace: str) -> str:
+def test_an_evicted_executor_moves_its_blocks_away_and_the_result_is_right(lab: Lab, namespace: str) -> None:
+    """The image's preStop script, the nodes' grace period and Spark's decommissioning work together."""
+    manifest = copy.deepcopy(APPLICATION)
+    manifest["spec"]["arguments"] = ["20", "0.5"]
+    manifest["spec"]["sparkConf"] = {
+        "spark.decommission.enabled": "true",
+        "spark.storage.decommission.enabled": "true",
+        "spark.storage.decommission.replicationReattemptInterval": "2s",
+    }
+    # One executor on each spot node.
+    manifest["spec"]["executor"]["template"] = {
+        "spec": {
+            "terminationGracePeriodSeconds": 60,
+            "nodeSelector": {"karpenter.sh/capacity-type": "spot"},
+            "tolerations": [SPOT],
+            "topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "DoNotSchedule",
+                    "labelSelector": {"matchLabels": {"spark-role": "executor"}},
+                }
+            ],
+            "containers": [{"name": "spark-kubernetes-executor"}],
+        }
+    }
+    application = Application(lab, namespace, manifest)
+    interrupted = False
     try:
-        return lab.api.text(f"/api/v1/namespaces/{namespace}/pods/shuffle-driver/log")
-    except ApiError as error:
-        return str(error)
+        for _ in application.until_over():
+            if not interrupted and "ROUND 3 ok" in application.driver_log():
+                interrupted = True
+                started = time.monotonic()
+                lab.interrupt("spot-1", "karpenter", lead_seconds=60)
+                assert time.monotonic() - started < 50  # it ended by itself
+    finally:
+        if interrupted:
+            lab.restore("spot-1")
+    log = application.driver_log()
+    assert application.state == "COMPLETED", log[-3000:]
+    assert "is decommissioned after" in log
+    assert "RESULT ok after 20 rounds" in log
+
+
+class Application:
+    """A SparkApplication of this test."""
+
+    def __init__(self, lab: Lab, namespace: str, manifest: Json) -> None:
+        self.api, self.namespace, self.state = lab.api, namespace, ""
+        base = f"/apis/sparkoperator.k8s.io/v1beta2/namespaces/{namespace}/sparkapplications"
+        self.api.create(base, manifest)
+        self.path = f"{base}/{manifest['metadata']['name']}"
+
+    def until_over(self) -> Iterator[None]:
+        """Give the test a turn now and then until the application has ended."""
+        deadline = time.monotonic() + 180
+        while self.state not in {"COMPLETED", "FAILED", "SUBMISSION_FAILED"}:
+            assert time.monotonic() < deadline, f"the application is still {self.state!r}: {self.driver_log()[-3000:]}"
+            status = self.api.get(self.path).get("status", {})
+            self.state = status.get("applicationState", {}).get("state", "")
+            yield
+            time.sleep(0.2)
+
+    def executors(self) -> list[tuple[str, Json]]:
+        pods = self.api.items(f"/api/v1/namespaces/{self.namespace}/pods", labelSelector="spark-role=executor")
+        return [(str(pod["metadata"]["name"]), pod) for pod in pods]
+
+    def driver_log(self) -> str:
+        try:
+            return self.api.text(f"/api/v1/namespaces/{self.namespace}/pods/shuffle-driver/log")
+        except ApiError as error:
+            return str(error)

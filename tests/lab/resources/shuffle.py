@@ -13,12 +13,13 @@ ROWS, GROUPS = 20_000, 7
 
 def main(rounds: int, pause_seconds: float) -> None:
     spark = SparkSession.builder.appName("shuffle").getOrCreate()
-    for _ in range(rounds):
+    for done in range(rounds):
         rows = spark.range(ROWS, numPartitions=4).withColumn("group", f.col("id") % GROUPS)
         sums = rows.groupBy("group").agg(f.sum(f.col("id") * f.col("id")).alias("total")).collect()
         total = sum(row.total for row in sums)
         if len(sums) != GROUPS or total != (ROWS - 1) * ROWS * (2 * ROWS - 1) // 6:
             sys.exit(f"wrong result: {len(sums)} groups, total {total}")
+        print(f"ROUND {done + 1} ok", flush=True)
         time.sleep(pause_seconds)
     print(f"RESULT ok after {rounds} rounds", flush=True)
     spark.stop()
