@@ -12,6 +12,9 @@ from airflow_provider_spotmix import __version__
 
 # Name: module, attribute, and what `spotmix --help` says without importing it.
 COMMANDS = {
+    "demo": ("airflow_provider_spotmix.cli.demo", "demo", "Show a Spark job keep its mix through an interruption."),
+    "up": ("airflow_provider_spotmix.cli.demo", "up", "Start the lab and an Airflow with the example DAGs."),
+    "down": ("airflow_provider_spotmix.cli.demo", "down", "Stop what `up` started."),
     "lab": ("airflow_provider_spotmix.cli.lab", "lab", "Rehearse on this machine: a real cluster without a cluster."),
 }
 

@@ -176,6 +176,12 @@ class AirflowHarness:
         harness._supervision = Supervision.attach(harness.home)
         return harness
 
+    @classmethod
+    def stop(cls, home: Path) -> None:
+        """Stop the Airflow of that home, if there is one, and remove it."""
+        Supervision(home).shutdown()
+        shutil.rmtree(home, ignore_errors=True)
+
     # -- components
 
     def start(self, component: str) -> None:

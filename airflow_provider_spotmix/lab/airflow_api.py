@@ -99,7 +99,7 @@ class AirflowApi:
         """Return the log of a try as text, one line per message."""
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}"
         answer = self.call("GET", f"{path}?full_content=true&map_index={map_index}")
-        return "\n".join(line if isinstance(line, str) else str(line.get("event", "")) for line in answer["content"])
+        return "\n".join(_line(message) for message in answer["content"])
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1) -> Any:
         """Return an XCom's value."""
@@ -156,6 +156,14 @@ class AirflowApi:
                 raise LabError(f"{what} is {found} after {timeout:.0f} s, not {' or '.join(wanted)}")
             time.sleep(0.3)
         return found
+
+
+def _line(message: str | Json) -> str:
+    """A log message as text, with the story of an exception if it tells one."""
+    if isinstance(message, str):
+        return message
+    story = "".join(f": {error['exc_type']}: {error['exc_value']}" for error in message.get("error_detail") or [])
+    return f"{message.get('event', '')}{story}"
 
 
 def _run(dag_id: str, run_id: str) -> str:

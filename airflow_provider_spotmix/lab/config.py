@@ -58,12 +58,18 @@ def default_nodes() -> tuple[NodeConfig, ...]:
     )
 
 
-def default_app_dir() -> Path | None:
-    """The example jobs of this package or checkout; None where they are not installed."""
+def example_dags() -> Path | None:
+    """The example DAGs of this package or checkout; None where they are not installed."""
     for root in (_PACKAGE, _PACKAGE.parent):
-        if (jobs := root / "example_dags" / "jobs").is_dir():
-            return jobs
+        if (found := root / "example_dags").is_dir():
+            return found
     return None
+
+
+def default_app_dir() -> Path | None:
+    """The example jobs; None where they are not installed."""
+    found = example_dags()
+    return found / "jobs" if found else None
 
 
 @dataclass(frozen=True)

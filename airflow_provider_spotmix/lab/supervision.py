@@ -71,7 +71,14 @@ class Supervision:
 
     def run(self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path, graceful: bool) -> None:
         """Start a child. ``graceful``: it gets a SIGTERM and time before it is killed."""
-        component = {"name": name, "command": list(command), "env": dict(env), "log": str(log), "graceful": graceful}
+        component = {
+            "name": name,
+            "command": list(command),
+            "env": dict(env),
+            "log": str(log),
+            "graceful": graceful,
+            "own_tmp_but": None,
+        }
         self._command({"do": "start", "component": component})
 
     def stop(self, name: str) -> None:

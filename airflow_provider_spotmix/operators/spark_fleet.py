@@ -39,8 +39,8 @@ class SparkFleetOperator(BaseOperator):
             Templated.
         driver_log_lines: lines of each driver's log to show at the end; 0 for none.
         delete_on_termination: delete the application when the task is over, whatever its outcome.
-        deferrable: wait in the triggerer rather than in a worker; by default ``[operators] default_deferrable``, where
-            that is not set True.
+        deferrable: look after the fleet in the triggerer, which outlives workers; False: in the worker, for a person who
+            runs no triggerer. Not governed by ``[operators] default_deferrable``: its default is False.
 
     Raises:
         AirflowException: the application failed; the message says why.
@@ -77,7 +77,7 @@ class SparkFleetOperator(BaseOperator):
         kubernetes_conn_id: str | None = None,
         driver_log_lines: int = 100,
         delete_on_termination: bool = True,
-        deferrable: bool | None = None,
+        deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,9 +95,7 @@ class SparkFleetOperator(BaseOperator):
         self.kubernetes_conn_id = kubernetes_conn_id
         self.driver_log_lines = driver_log_lines
         self.delete_on_termination = delete_on_termination
-        self.deferrable = (
-            conf.getboolean("operators", "default_deferrable", fallback=True) if deferrable is None else deferrable
-        )
+        self.deferrable = deferrable
         self._running: FleetSpec | None = None
 
     # -- life of a task

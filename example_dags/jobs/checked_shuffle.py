@@ -7,7 +7,7 @@ are slowed down, so that there is time to watch an interruption.
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from pyspark.sql import SparkSession
 
@@ -43,7 +43,7 @@ def count_by_group(spark: SparkSession, arguments: argparse.Namespace) -> list[i
     """Count the integers of each group, with one shuffle between the slow tasks."""
     groups, seconds = arguments.groups, arguments.task_seconds
 
-    def slowly(pairs: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    def slowly(pairs: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
         time.sleep(seconds)
         return pairs
 

@@ -1,0 +1,66 @@
+"""The lab and an Airflow with the example DAGs, wired to each other: the stage of the demo and of `spotmix up`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from airflow_provider_spotmix.lab import paths
+from airflow_provider_spotmix.lab.airflow import AirflowConfig, AirflowHarness
+from airflow_provider_spotmix.lab.config import example_dags
+from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.lab import Lab
+from airflow_provider_spotmix.lab.progress import Progress
+
+
+def airflow_config(lab: Lab, *, logs: Path | None = None, dags: Path | None = None) -> AirflowConfig:
+    """Airflow with a connection `spotmix_default` that refers to a Kubernetes connection to the lab.
+
+    Raises:
+        LabError: the example DAGs are not installed.
+
+    """
+    folder = dags or example_dags()
+    if folder is None:
+        raise LabError("the example DAGs are not installed", remedy="install the wheel, or work in a checkout")
+    return AirflowConfig(
+        dags=folder,
+        logs=logs,
+        connections={
+            "spotmix_default": {"conn_type": "spotmix", "extra": {"kubernetes_conn_id": "lab"}},
+            "lab": {"conn_type": "kubernetes", "extra": {"kube_config_path": str(lab.kubeconfig)}},
+        },
+    )
+
+
+@contextmanager
+def ephemeral(progress: Progress, *, logs: Path) -> Iterator[tuple[Lab, AirflowHarness]]:
+    """A stage for the length of a block; it ends with this process, however that dies."""
+    with Lab.ephemeral(progress=progress) as lab:
+        home = lab.files.root.parent / f"{lab.name}-airflow"
+        with AirflowHarness(home, airflow_config(lab, logs=logs), progress=progress) as airflow:
+            yield lab, airflow
+
+
+def up(name: str, progress: Progress) -> tuple[Lab, AirflowHarness]:
+    """Start a stage that stays until `down`, or find it."""
+    lab = Lab.up(name, progress=progress)
+    home = _home(name)
+    try:
+        return lab, AirflowHarness.attach(home, airflow_config(lab))
+    except LabError:
+        airflow = AirflowHarness(home, airflow_config(lab), progress=progress, ephemeral=False)
+        return lab, airflow.up()
+
+
+def down(name: str) -> bool:
+    """Stop a stage and remove it; False if there was none."""
+    home = _home(name)
+    there = home.exists()
+    AirflowHarness.stop(home)
+    return Lab.stop(name) or there
+
+
+def _home(name: str) -> Path:
+    return paths.labs_dir().parent / "airflow" / name
