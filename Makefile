@@ -33,7 +33,7 @@ READY := .venv/.synced
 GO_DIRS := $(dir $(wildcard airflow_provider_spotmix/lab/go/go.mod))
 PYTEST := COVERAGE_FILE=build/coverage/data $(BIN)/python -m pytest
 
-.PHONY: help demo up down programs test test-go unit lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
+.PHONY: help demo up down test test-go unit lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -51,10 +51,7 @@ up: $(READY) ## start the lab and an Airflow with the example DAGs, and leave th
 down: $(READY) ## stop what `make up` started
 	@$(BIN)/spotmix down $(ARGS)
 
-programs: $(READY) # build the lab's programs where a person sees it, and where no test's time runs out
-	@$(BIN)/python -c "from airflow_provider_spotmix.lab import build, progress; build.ensure(progress.for_person())"
-
-test: programs ## all tests, on a real API server, real Spark and a real Airflow too
+test: $(READY) ## all tests, on a real API server, real Spark and a real Airflow too
 	@mkdir -p build/coverage
 	@$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage/html --durations=15 $(ARGS)
 

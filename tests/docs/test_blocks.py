@@ -58,6 +58,11 @@ def assert_is_understood(command: click.Command, words: list[str]) -> None:
     return None
 
 
+def test_the_makefile_calls_what_there_is() -> None:
+    for words in re.findall(r"\$\(BIN\)/spotmix ([a-z ]+)", (ROOT / "Makefile").read_text("utf-8")):
+        assert_is_understood(main, words.split())
+
+
 @pytest.mark.parametrize("block", [pytest.param(b, id=str(b)) for b in blocks("console") if b.marked])
 def test_marked_commands_run(block: Block) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
