@@ -7,7 +7,7 @@ import json
 import click
 
 from airflow_provider_spotmix.lab import progress
-from airflow_provider_spotmix.lab.lab import DEFAULT_NAME, Lab
+from airflow_provider_spotmix.lab.lab import DEFAULT_NAME, Lab, option
 from airflow_provider_spotmix.lab.signals import SIGNALS
 from airflow_provider_spotmix.lab.status import LabStatus
 
@@ -64,12 +64,13 @@ def status(name: str, *, as_json: bool) -> None:
 def interrupt(name: str, node: str, signal_name: str, lead: float | None) -> None:
     """Take NODE away as its provider would; returns when it is gone."""
     running = Lab.attach(name)
+    remedy = f"bring it back: spotmix lab restore {node}{option(name)}"
     try:
         running.interrupt(node, signal_name, lead, progress.for_person())
     except KeyboardInterrupt:
-        click.echo(f"{node} stays as it is now; bring it back: spotmix lab restore {node}", err=True)
+        click.echo(f"{node} stays as it is now; {remedy}", err=True)
         raise
-    click.echo(f"{node} is gone; bring it back: spotmix lab restore {node}")
+    click.echo(f"{node} is gone; {remedy}")
 
 
 @lab.command()

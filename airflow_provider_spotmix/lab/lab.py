@@ -90,7 +90,7 @@ class Lab:
         """
         lab = cls._find(name)
         if lab is None or not lab._supervisor.is_running():
-            raise LabError(f"lab {name!r} is not running", remedy=f"start it: spotmix lab up{_option(name)}")
+            raise LabError(f"lab {name!r} is not running", remedy=f"start it: spotmix lab up{option(name)}")
         return lab
 
     @classmethod
@@ -224,7 +224,7 @@ class Lab:
         if config is not None and config.to_json() != self.state.config:
             raise LabError(
                 f"lab {self.name!r} runs with another configuration",
-                remedy=f"stop it first: spotmix lab down{_option(self.name)}",
+                remedy=f"stop it first: spotmix lab down{option(self.name)}",
             )
         return self
 
@@ -253,7 +253,8 @@ def all_names() -> list[str]:
     return sorted(path.name for path in labs.iterdir() if path.is_dir()) if labs.is_dir() else []
 
 
-def _option(name: str) -> str:
+def option(name: str) -> str:
+    """How a command line names a lab; nothing for the default one."""
     return "" if name == DEFAULT_NAME else f" --name {name}"
 
 
