@@ -56,7 +56,8 @@ def release(turn: Turn, name: str, executor: Executor, *, estimated: bool = Fals
 
 def vacate(turn: Turn, name: str, loss: Loss) -> None:
     """Leave the lost executor's seat to its replacement."""
-    recorded = loss.cause is not Cause.UNKNOWN
+    # Of what happened while nobody watched, not even that it was a loss is sure: the application may be ending.
+    recorded = loss.cause is not Cause.UNKNOWN and not loss.estimated
     app = turn.keep(turn.state.applications[name].with_vacancy(Vacancy(loss=loss, recorded=recorded)))
     if recorded:
         _record(turn, loss)
@@ -86,6 +87,7 @@ def seat_waiting(turn: Turn, name: str) -> None:
         app = turn.state.applications[name]
         executor = app.executors[uid]
         if vacancy := app.lowest_vacancy():
+            vacancy = _explained(turn.state, vacancy)
             loss = vacancy.loss
             turn.keep(app.without_vacancy(loss.seat))
             pool = _pool_of_replacement(turn.state, loss)
@@ -113,6 +115,18 @@ def place(turn: Turn, name: str, executor: Executor) -> None:
             reason=f"replaces {loss.executor}, lost to {loss.cause.value}" if loss else "seat of the mix",
         )
     )
+
+
+def _explained(state: FleetState, vacancy: Vacancy) -> Vacancy:
+    """Look once more for a cause: a driver may give an executor up before its node is known to be lost."""
+    loss = vacancy.loss
+    if loss.cause is not Cause.UNKNOWN or not loss.node:
+        return vacancy
+    evidence = node_evidence(loss.node, state.nodes.get(loss.node), gone=loss.node in state.gone_nodes)
+    if not evidence:
+        return vacancy
+    cause = Cause.SPOT_INTERRUPTION if state.spec.is_spot(loss.pool) else Cause.INFRASTRUCTURE
+    return replace(vacancy, loss=replace(loss, cause=cause, evidence=(*loss.evidence, *evidence)))
 
 
 def _pool_of_replacement(state: FleetState, loss: Loss) -> str:

@@ -66,8 +66,8 @@ class Replacement(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Vacancy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A seat that waits for its replacement.
 
-    ``recorded`` is False while nothing explains the loss: it counts once a replacement is asked for. A driver that
-    stops deletes its executors just like a person does.
+    ``recorded`` is False while nothing explains the loss, or while it is only inferred: it counts once a replacement is
+    placed. A driver that stops deletes its executors just like a person does.
     """
 
     loss: Loss

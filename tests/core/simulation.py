@@ -1,7 +1,7 @@
 """A controller in the model cluster, under whatever a list of steps does to both, and an oracle that knows the truth.
 
-The oracle never asks the controller what it believes, but for its report: losses and replacements. A failing list of
-steps is shrunk by hypothesis in test_simulation.py. To search longer: ``python -m tests.core.simulation 20000``.
+The oracle never asks the controller what it believes, but for its report: losses and replacements. To search longer
+than the tests do, and to have what fails shrunk: ``python -m tests.core.simulation COUNT [FIRST_SEED]``.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ class Simulation:
         self.writes: list[str] = []
         self.finish: Finish | None = None
         self.shaken = False  # seats may have been given up or given anew, so only a full fleet has the mix
-        self.crashed = False
-        self.unseen_at_recovery = 0
+        self.blinded = False  # something happened while nobody watched: causes may stay unknown
+        self.here_at_crash: set[str] = set()
+        self.unseen = 0
         self.recover(0)
 
     # -- the controller
@@ -249,8 +250,10 @@ class Simulation:
         self.list_nodes()
         here = {pod.facts.uid for pod in self.cluster.pods if pod.exists}
         for uid in [uid for uid in self.known if uid not in here]:
+            self.blinded = True
             self.hear(self.cluster.removed(self.cluster.by_uid(uid), facts=self.known[uid]))
         self.list_pods()
+        self.is_synced()
 
     # -- steps: the controller's own life
 
@@ -258,19 +261,20 @@ class Simulation:
         """Killed: what is on the way arrives or not, and nobody hears of it."""
         if not self.up:
             return
+        self.here_at_crash = {pod.facts.uid for pod in self.cluster.pods if pod.exists}
         for number, action in enumerate(self.flying):
             if which >> number & 1:
                 self.cluster.patch(action) if isinstance(action, Place) else self.cluster.rescue(action.uid)
         self.flying = []
         self.check_journal()
-        self.up, self.crashed, self.shaken = False, True, True
+        self.up, self.blinded, self.shaken = False, True, True
 
     def recover(self, which: int) -> None:
         """Start on the last checkpoint, on the one before, or (seldom) on none."""
         if self.up:
             return
-        keep = len(self.writes) - (0, 0, 0, 1, 1)[which % 5]
-        saved = self.writes[keep - 1] if keep > 0 and which % 17 else None
+        forgotten = len(self.writes) if which % 17 == 16 else int(which % 5 > 2)
+        saved = next(iter(self.writes[-1 - forgotten :]), None) if forgotten < len(self.writes) else None
         self.state = FleetState.new(self.spec)
         if saved:
             self.state = cp.restore(self.state, cp.decode(saved))
@@ -282,12 +286,23 @@ class Simulation:
         self.list_pods()
         self.cluster.application_news.clear()
         self.happens(self.cluster.application_event())
+        self.note_unseen(everything=bool(forgotten) or self.state.initial is None or self.failures() > 0)
+        self.is_synced()
+
+    def note_unseen(self, *, everything: bool) -> None:
+        """Count what nobody can find out: who went during the outage, if no higher number shows that it ever was.
+
+        While a fleet starts, without the last checkpoint, and when the application's own failures are about, not even
+        which seat a missing number had is certain.
+        """
         highest = max((app.highest_executor_id for app in self.state.applications.values()), default=0)
-        self.unseen_at_recovery += sum(p.facts.executor_id > highest for p in self.cluster.current if not p.exists)
-        bound = {pod.facts.node for pod in self.cluster.pods if pod.exists and pod.facts.node}
-        self.happens(
-            ev.Synced(at=self.cluster.now, id="synced", absent_nodes=tuple(sorted(bound - self.cluster.nodes.keys())))
-        )
+        gone = [pod for pod in self.cluster.current if not pod.exists and pod.facts.uid in self.here_at_crash]
+        self.unseen += sum(everything or pod.facts.executor_id > highest for pod in gone)
+
+    def is_synced(self) -> None:
+        bound = {executor.pod.node for _, executor in self.state.executors() if executor.pod.node}
+        absent = tuple(sorted(bound - self.cluster.nodes.keys()))
+        self.happens(ev.Synced(at=self.cluster.now, id="synced", absent_nodes=absent))
 
     def list_nodes(self) -> None:
         self.cluster.node_news.clear()
@@ -360,8 +375,9 @@ class Simulation:
         house = self.house()
         if len(house) > self.cluster.wanted:
             raise Wrong(f"{len(house)} seats for {self.cluster.wanted} executors")
-        # While patches arrive in any order, or seats are being given anew, only the whole fleet has a mix.
-        if len(house) == self.cluster.wanted or not self.shaken:
+        # Seats that were given up before anybody was placed on them are given anew, those of a blind spot perhaps in
+        # another order: then only the whole fleet has the mix.
+        if self.is_calm or not self.shaken:
             self.check_mix(Counter(house.values()))
 
     def house(self) -> dict[int, str]:
@@ -373,7 +389,12 @@ class Simulation:
         }
         for action in self.flying:
             executor = self.cluster.by_uid(action.uid)
-            if isinstance(action, Place) and executor in self.cluster.current and executor.live and executor.facts.gated:
+            if (
+                isinstance(action, Place)
+                and executor in self.cluster.current
+                and executor.live
+                and executor.facts.gated
+            ):
                 seats[action.seat] = action.seat_pool
         return {seat: pool for seat, pool in seats.items() if seat is not None}
 
@@ -389,12 +410,10 @@ class Simulation:
         """A lost spot seat's replacement is on on-demand; everybody else is where the seat says."""
         executor = self.cluster.by_uid(action.uid)
         before = [
-            pod
-            for pod in self.cluster.pods
-            if pod.facts.seat == action.seat and pod.submission == executor.submission
+            pod for pod in self.cluster.pods if pod.facts.seat == action.seat and pod.submission == executor.submission
         ]
         # An executor that was deleted before its placement arrived may or may not count as one that was placed.
-        if self.crashed or self.setup.dynamic or not before or not before[-1].patched_alive:
+        if self.blinded or self.setup.dynamic or not before or not before[-1].patched_alive:
             allowed = {action.seat_pool, ON_DEMAND}
         elif before[-1] is executor:
             allowed = {before[-1].facts.placed_pool}
@@ -419,7 +438,7 @@ class Simulation:
             pod = by_name.get(loss.executor)
             # Of unknown cause: whoever was asked for before it went, but is seen after that, looks like a replacement.
             true = not pod or pod.lost or pod.facts.node in self.cluster.sick
-            if not true and (loss.cause is not Cause.UNKNOWN or pod.live):
+            if pod and not true and (loss.cause is not Cause.UNKNOWN or pod.live):
                 raise Wrong(f"{loss} is reported, but it was not lost")
         if not self.setup.dynamic and not self.cluster.stopping:
             self.check_mix(Counter(self.house().values()))
@@ -427,9 +446,9 @@ class Simulation:
 
     def check_spot_is_not_tried_again(self) -> None:
         on_spot = sum(pod.patched_alive and pod.facts.placed_pool != ON_DEMAND for pod in self.cluster.current)
-        failures = sum(pod.lost == "application" for pod in self.cluster.current)
+        failures = self.failures()
         seats = sum(pool != ON_DEMAND for pool in self.house().values())
-        if on_spot > seats + failures + self.unseen_at_recovery:
+        if on_spot > seats + failures + self.unseen:
             raise Wrong(f"{on_spot} executors were placed on spot for {seats} spot seats and {failures} failures")
 
     def check_journal(self) -> None:
@@ -441,6 +460,9 @@ class Simulation:
             raise Wrong("the journal does not repeat the decisions")
 
     # -- helpers
+
+    def failures(self) -> int:
+        return sum(pod.lost == "application" for pod in self.cluster.current)
 
     def pick(self, which: int, what: Callable[[ModelPod], bool], *, everyone: bool = False) -> ModelPod | None:
         found = [pod for pod in (self.cluster.pods if everyone else self.cluster.current) if what(pod)]
@@ -498,12 +520,12 @@ def fails(setup: Setup, steps: list[Step]) -> AssertionError | None:
 
 
 if __name__ == "__main__":
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    for seed in range(count):
+    count, first = [*map(int, sys.argv[1:]), *(1000, 0)[len(sys.argv) - 1 :]]
+    for seed in range(first, first + count):
         setup, steps = drawn(seed, 50 + seed % 200)
         if fails(setup, steps):
             steps = shrunk(setup, steps)
             sys.exit(f"seed {seed}: {setup}\n{steps}\n{fails(setup, steps)}")
         if seed % 500 == 499:
-            sys.stdout.write(f"{seed + 1} of {count}\n")
+            sys.stdout.write(f"seed {seed}\n")
             sys.stdout.flush()
