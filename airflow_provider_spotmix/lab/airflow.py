@@ -63,8 +63,6 @@ class _Settings:
 
     port: int
     postgres_port: int
-    worker_log_port: int
-    trigger_log_port: int
     database_password: str
     admin_password: str
     viewer_password: str
@@ -74,12 +72,10 @@ class _Settings:
 
     @classmethod
     def draw(cls) -> _Settings:
-        port, postgres_port, worker_log_port, trigger_log_port = _free_ports(4)
+        port, postgres_port = _free_ports(2)
         return cls(
             port=port,
             postgres_port=postgres_port,
-            worker_log_port=worker_log_port,
-            trigger_log_port=trigger_log_port,
             database_password=secrets.token_urlsafe(16),
             admin_password=secrets.token_urlsafe(12),
             viewer_password=secrets.token_urlsafe(12),
@@ -186,10 +182,15 @@ class AirflowHarness:
 
     def start(self, component: str) -> None:
         """Start a component (again)."""
-        options = ["--host", HOST, "--port", str(self.settings.port), "--workers", "1"]
+        options = {
+            "api-server": ["--host", HOST, "--port", str(self.settings.port), "--workers", "1"],
+            # All share one disk, and the log servers would listen on all addresses.
+            "scheduler": ["--skip-serve-logs"],
+            "triggerer": ["--skip-serve-logs"],
+        }
         self.supervision.run(
             component,
-            [sys.executable, "-m", "airflow", component, *(options if component == "api-server" else [])],
+            [sys.executable, "-m", "airflow", component, *options.get(component, [])],
             env=self.environment(),
             log=self._log(component),
             graceful=True,
@@ -280,8 +281,6 @@ class AirflowHarness:
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
-            "LOGGING__WORKER_LOG_SERVER_PORT": str(s.worker_log_port),
-            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(s.trigger_log_port),
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
             "TRIGGERER__JOB_HEARTBEAT_SEC": "1",

@@ -1,0 +1,85 @@
+"""The product on real parts: a real DAG, real Airflow processes, the real operator, real Spark."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_spotmix.lab import demo
+from airflow_provider_spotmix.lab.airflow import AirflowHarness
+from airflow_provider_spotmix.lab.lab import Lab
+from airflow_provider_spotmix.lab.progress import Silent
+
+pytestmark = [pytest.mark.airflow, pytest.mark.spark, pytest.mark.timeout(600)]
+
+PODS = "/api/v1/namespaces/spark/pods"
+EXECUTORS = {"labelSelector": "spark-role=executor,spotmix.io/fleet"}
+
+
+@pytest.fixture(autouse=True)
+def _whole_nodes(lab: Lab) -> Iterator[None]:
+    """Give back the nodes that a test has interrupted, and see that no test leaves anything of its fleet."""
+    yield
+    for node in lab.status().nodes:
+        if not node.ready or (node.taints and node.capacity_type == "on-demand"):
+            lab.restore(node.name)
+    left = [pod["metadata"]["name"] for pod in _wait_for_none(lab)]
+    assert left == []
+    for kind in ("configmaps", "leases"):
+        group = "/apis/coordination.k8s.io/v1" if kind == "leases" else "/api/v1"
+        names = [each["metadata"]["name"] for each in lab.api.items(f"{group}/namespaces/spark/{kind}")]
+        assert [name for name in names if name.startswith("spotmix-") and kind == "configmaps"] == []
+
+
+def _wait_for_none(lab: Lab) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + 60
+    while (pods := lab.api.items(PODS, labelSelector="spotmix.io/fleet")) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return pods
+
+
+def test_the_mix_survives_an_interruption_and_a_killed_triggerer(lab: Lab, airflow: AirflowHarness) -> None:
+    """The demo's story, which checks the placement, the replacement, the report and the job's own result."""
+    story = demo.run(lab, airflow, progress=Silent())
+    assert story.job_result == "RESULT correct: 200000 rows in 20 groups"
+    assert story.report["gate_latency_ms"]["count"] == 6
+    lab.restore(story.report["interruptions"][0]["node"])
+
+
+def test_a_fleet_looked_after_in_the_worker(airflow: AirflowHarness) -> None:
+    run = airflow.api.trigger("e2e_worker", conf={"partitions": 6, "seconds": 0.2})
+    assert airflow.api.wait_for_run("e2e_worker", run, timeout=240) == "success"
+    report = airflow.api.xcom("e2e_worker", run, "fleet")
+    assert (report["result"], report["initial"]) == ("succeeded", {"spot": 1, "on-demand": 2})
+    assert report["interruptions"] == []
+
+
+def test_a_node_that_dies_without_notice_is_noticed_and_its_executor_replaced(
+    lab: Lab, airflow: AirflowHarness
+) -> None:
+    run = airflow.api.trigger("e2e_triggerer", conf={"partitions": 120, "seconds": 1})
+    spot = _wait_for_spot_node(lab)
+    time.sleep(demo.WORK_SECONDS)
+    lab.interrupt(spot, "node-death")
+    assert airflow.api.wait_for_run("e2e_triggerer", run, timeout=300) == "success"
+    report = airflow.api.xcom("e2e_triggerer", run, "fleet")
+    assert [(loss["node"], loss["cause"]) for loss in report["interruptions"]] == [(spot, "spot-interruption")]
+    assert [(new["pool"], new["fallback"]) for new in report["replacements"]] == [("on-demand", True)]
+
+
+def _wait_for_spot_node(lab: Lab) -> str:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        pods = lab.api.items(PODS, **EXECUTORS)
+        running = [pod for pod in pods if pod["status"]["phase"] == "Running"]
+        if len(running) == 3:
+            return next(
+                str(pod["spec"]["nodeName"])
+                for pod in running
+                if pod["metadata"]["labels"]["spotmix.io/placed-pool"] == "spot"
+            )
+        time.sleep(0.3)
+    raise AssertionError("three executors never ran")
