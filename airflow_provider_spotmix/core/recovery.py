@@ -40,20 +40,21 @@ def _seats_of(state: FleetState, name: str, missing: list[int]) -> list[tuple[in
     """Which seats, of which pools, the missing ones have left: nowhere written down, but nearly always certain.
 
     Seats are first given in the order of the numbers; later ones sit wherever somebody went. A number whose pod nobody
-    had placed yet leaves no seat behind: it is merely asked for again.
+    had placed yet leaves no seat behind, it is merely asked for again: so is any above one that still waits.
     """
     app = state.applications[name]
+    first_waiting = min(app.tally.waiting.values(), default=app.highest_executor_id + 1)
     taken = app.tally.held | app.tally.vacant
-    sequence = list(islice(state.spec.mix.sequence(), app.executors_expected))
-    short = Counter(sequence)
-    short.subtract(app.seats())
     free = [seat for seat in range(app.executors_expected) if seat not in taken]
-    first = {number: number - 1 for number in missing if number <= app.executors_expected and number - 1 not in taken}
-    others = iter([seat for seat in free if seat + 1 not in first])
+    own = {number: number - 1 for number in missing if number <= app.executors_expected and number - 1 not in taken}
+    others = iter([seat for seat in free if seat + 1 not in own])
+    sequence = list(islice(state.spec.mix.sequence(), app.executors_expected))
+    short = Counter(sequence)  # seats that each pool should have and has not
+    short.subtract(app.seats())
     found = []
     for number in missing:
-        seat = first[number] if number in first else next(others, -1)
-        if seat < 0:
+        seat = own[number] if number in own else next(others, None)
+        if seat is None or number > first_waiting:
             continue
         pool = sequence[seat] if short[sequence[seat]] > 0 else max(short, key=lambda pool: short[pool])
         short[pool] -= 1
@@ -62,7 +63,7 @@ def _seats_of(state: FleetState, name: str, missing: list[int]) -> list[tuple[in
 
 
 def _explain_fallbacks(turn: Turn, name: str, missing: list[int]) -> list[int]:
-    """Each fallback of which we know no cause replaced one of the missing. Returns the numbers that are still missing."""
+    """Each fallback of which we know no cause replaced one of the missing. Returns the numbers still missing."""
     listed = {replacement.executor for replacement in turn.state.replacements}
     left = list(missing)
     for executor in sorted(turn.state.applications[name].seated(), key=_number):

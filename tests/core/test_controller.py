@@ -127,7 +127,7 @@ def test_a_refused_placement_is_tried_again_as_it_was() -> None:
 def test_a_refusal_may_hide_a_success_so_nobody_else_gets_the_seat() -> None:
     state = started(FIVE)
     state = run(state, evicted(on(state, SPOT)), observed(pod(6)))
-    others = [observed(pod(7)), evicted(on(state, ON_DEMAND)), refused(6), observed(pod(8))]
+    others: list[ev.AnyEvent] = [observed(pod(7)), evicted(on(state, ON_DEMAND)), refused(6), observed(pod(8))]
     decision = after(state, *others)
     assert [places(decide(run(state, *others[:n]), event)) for n, event in enumerate(others)] == [
         {7: (5, ON_DEMAND)},

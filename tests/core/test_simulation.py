@@ -1,0 +1,169 @@
+"""Thousands of unlucky lives of a controller in a model cluster; and controllers that are broken on purpose, to show
+that the oracle notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from msgspec.structs import replace
+
+from airflow_provider_spotmix.core import checkpoint as cp
+from airflow_provider_spotmix.core import controller
+from airflow_provider_spotmix.core import events as ev
+from airflow_provider_spotmix.core.actions import Place, Rescue, SaveCheckpoint
+from airflow_provider_spotmix.core.controller import Decision
+from airflow_provider_spotmix.core.state import FleetState
+from tests.core import simulation
+from tests.core.vocabulary import ON_DEMAND, SPOT
+
+Decide = simulation.Decide
+PER_TEST = 75
+
+
+@pytest.mark.parametrize("first", range(0, 600, PER_TEST))
+def test_nothing_goes_wrong(first: int) -> None:
+    for seed in range(first, first + PER_TEST):
+        setup, steps = simulation.drawn(seed, 40 + seed % 160)
+        if simulation.fails(setup, steps):
+            steps = simulation.shrunk(setup, steps)
+            pytest.fail(f"seed {seed}: {setup}\n{steps}\n{simulation.fails(setup, steps)}")
+
+
+def test_the_steps_lead_to_everything_that_may_happen() -> None:
+    """A simulation that is never unlucky proves nothing."""
+    seen: set[str] = set()
+    for seed in range(60):
+        run = simulation.play(*simulation.drawn(seed, 150))
+        seen |= {loss.cause.value for loss in run.state.losses}
+        seen |= {"fallback" for r in run.state.replacements if r.is_fallback}
+        seen |= {"return" for r in run.state.replacements if r.seat_pool == SPOT == r.pool}
+        seen |= {"estimated" for loss in run.state.losses if loss.estimated}
+        seen |= {type(action).__name__ for entry in run.run.entries for action in entry.actions}
+        seen |= {"restarted" for app in run.state.applications.values() if app.past_submissions}
+    assert seen >= {
+        "spot-interruption",
+        "infrastructure",
+        "application",
+        "unknown",
+        "fallback",
+        "return",
+        "estimated",
+        "Rescue",
+        "restarted",
+    }
+
+
+# -- broken on purpose
+
+
+def deaf_to(kind: type[ev.Event], every: int = 1) -> Decide:
+    heard = count(1)
+
+    def decide(state: FleetState, event: ev.AnyEvent) -> Decision:
+        deaf = isinstance(event, kind) and next(heard) % every == 0
+        return Decision(state) if deaf else controller.decide(state, event)
+
+    return decide
+
+
+def changing(change: Callable[[FleetState, Place], list[Place | Rescue]]) -> Decide:
+    def decide(state: FleetState, event: ev.AnyEvent) -> Decision:
+        decision = controller.decide(state, event)
+        actions = [b for a in decision.actions for b in (change(state, a) if isinstance(a, Place) else [a])]
+        return Decision(decision.state, tuple(actions))
+
+    return decide
+
+
+def twice(state: FleetState, action: Place) -> list[Place | Rescue]:
+    waiting = [e.pod for _, e in state.executors() if e.placing and e.pod.uid != action.uid]
+    return [action, *(replace(action, uid=pod.uid, pod=pod.name) for pod in waiting[:1])]
+
+
+def without_acting(kind: type[Place | Rescue]) -> Decide:
+    def decide(state: FleetState, event: ev.AnyEvent) -> Decision:
+        decision = controller.decide(state, event)
+        return Decision(decision.state, tuple(a for a in decision.actions if not isinstance(a, kind)))
+
+    return decide
+
+
+def forgetful(state: FleetState, event: ev.AnyEvent) -> Decision:
+    decision = controller.decide(state, event)
+    return Decision(replace(decision.state, replacements=()), decision.actions)
+
+
+def hasty(state: FleetState, event: ev.AnyEvent) -> Decision:
+    """Rescues on suspicion: whoever runs, at every tick."""
+    decision = controller.decide(state, event)
+    running = [e.pod for _, e in state.executors() if e.pod.node] if isinstance(event, ev.Tick) else []
+    rescues = tuple(Rescue(cause="hasty", uid=pod.uid, pod=pod.name, node=pod.node) for pod in running)
+    return Decision(decision.state, decision.actions + rescues)
+
+
+def moody() -> Decide:
+    mood = count()
+
+    def decide(state: FleetState, event: ev.AnyEvent) -> Decision:
+        decision = controller.decide(state, event)
+        return Decision(decision.state, (*decision.actions, SaveCheckpoint(cause=f"mood {next(mood)}")))
+
+    return decide
+
+
+def unexplained(state: FleetState, event: ev.AnyEvent) -> Decision:
+    """Counts every deletion as a loss, the driver's own as well."""
+    is_end = isinstance(event, ev.ExecutorObserved) and event.pod.deleting
+    if is_end and not event.pod.disruption:  # type: ignore[union-attr]
+        event = replace(event, pod=replace(event.pod, disruption="EvictionByEvictionAPI"))  # type: ignore[union-attr]
+    return controller.decide(state, event)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(lambda: deaf_to(ev.ExecutorObserved, every=9), id="deaf-to-some-news-of-executors"),
+        pytest.param(lambda: deaf_to(ev.NodeObserved), id="deaf-to-nodes"),
+        pytest.param(lambda: deaf_to(ev.PlaceFailed), id="does-not-try-again"),
+        pytest.param(lambda: deaf_to(ev.RescueFailed), id="does-not-rescue-again"),
+        pytest.param(lambda: deaf_to(ev.Tick), id="has-no-clock"),
+        pytest.param(lambda: changing(twice), id="gives-a-seat-twice"),
+        pytest.param(
+            lambda: changing(lambda _, a: [replace(a, pool=SPOT, seat_pool=SPOT)]), id="puts-everybody-on-spot"
+        ),
+        pytest.param(lambda: changing(lambda _, a: [replace(a, pool=a.seat_pool)]), id="never-falls-back"),
+        pytest.param(lambda: changing(lambda _, a: [replace(a, pool=ON_DEMAND)]), id="spends-too-much"),
+        pytest.param(lambda: changing(lambda _, a: [replace(a, seat_pool=ON_DEMAND)]), id="labels-seats-wrongly"),
+        pytest.param(lambda: changing(lambda _, a: [replace(a, seat=a.seat + 1)]), id="labels-another-seat"),
+        pytest.param(lambda: without_acting(Place), id="does-not-place"),
+        pytest.param(lambda: without_acting(Rescue), id="does-not-rescue"),
+        pytest.param(lambda: forgetful, id="forgets-what-was-replaced"),
+        pytest.param(lambda: hasty, id="rescues-on-suspicion"),
+        pytest.param(moody, id="decides-otherwise-on-another-day"),
+        pytest.param(lambda: unexplained, id="counts-the-end-of-an-application-as-losses"),
+    ],
+)
+def test_the_oracle_notices(broken: Callable[[], Decide]) -> None:
+    assert any(is_noticed(seed, broken()) for seed in range(100))
+
+
+def test_the_oracle_notices_a_checkpoint_that_forgets_vacant_seats(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = cp.take
+
+    def lossy(state: FleetState, *, holder: str) -> cp.Checkpoint:
+        saved = take(state, holder=holder)
+        return replace(saved, applications={k: replace(app, vacancies=()) for k, app in saved.applications.items()})
+
+    monkeypatch.setattr(cp, "take", lossy)
+    assert any(is_noticed(seed, controller.decide) for seed in range(300))
+
+
+def is_noticed(seed: int, decide: Decide) -> bool:
+    try:
+        simulation.play(*simulation.drawn(seed, 150), decide)
+    except simulation.Wrong:
+        return True
+    return False
