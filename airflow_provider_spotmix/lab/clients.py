@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.network import Network
+from airflow_provider_spotmix.lab.supervision import ChildStatus, ask
 
-TIMEOUT_SECONDS = 30.0  # the supervisor answers `stop` only when all has stopped
 REGISTRATION_SECONDS = 40.0
-
-
-@dataclass(frozen=True)
-class ChildStatus:
-    """A process of the lab.
-
-    Attributes:
-        name: of the component.
-        pid: its process.
-        exit_code: None while it runs; negative: the signal that ended it.
-
-    """
-
-    name: str
-    pid: int
-    exit_code: int | None
 
 
 def ask_supervisor(network: Network, **request: Any) -> list[ChildStatus]:
@@ -39,17 +22,7 @@ def ask_supervisor(network: Network, **request: Any) -> list[ChildStatus]:
         LabError: it is not there, or it could not carry out the command.
 
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(TIMEOUT_SECONDS)
-        try:
-            connection.connect(network.claim_name)
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            answer = json.loads(connection.makefile("rb").readline())
-        except (OSError, ValueError) as error:
-            raise LabError(f"the lab's supervisor does not answer: {error}") from error
-    if "error" in answer:
-        raise LabError(f"the lab's supervisor could not {request.get('do')}: {answer['error']}")
-    return [ChildStatus(**child) for child in answer["components"]]
+    return ask(network.claim_name, **request)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -29,6 +27,7 @@ from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.pki import write_private
 from airflow_provider_spotmix.lab.processes import ProcessId
 from airflow_provider_spotmix.lab.progress import Step
+from airflow_provider_spotmix.lab.supervision import spawn
 
 START_SECONDS = 60.0  # a few are usual; a loaded machine may take longer
 
@@ -71,7 +70,7 @@ def start(name: str, config: LabConfig, programs: Programs, step: Step, *, ephem
     with claim, _removed_on_error(files.root):
         files.root.mkdir(parents=True, mode=0o700)
         credentials = components.prepare(setting)
-        process, leash = spawn_supervisor(files, claim)
+        process, leash = spawn(files.root, claim, files.log("supervisor"))
     with _removed_on_error(files.root), _ended_on_error(process, leash):
         state = State(name, net.number, process.pid, process.started, config.to_json(), ephemeral)
         write_private(files.state, json.dumps(asdict(state), indent=1).encode())
@@ -141,30 +140,6 @@ def operator_is_ready(net: Network) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def spawn_supervisor(files: Files, claim: socket.socket) -> tuple[ProcessId, int]:
-    """Start the supervisor: the standard library alone, no site-packages, so that it is there at once and small."""
-    read_end, write_end = os.pipe()
-    for descriptor in (claim.fileno(), read_end):
-        os.set_inheritable(descriptor, True)
-    # Isolated (-I) and without site-packages (-S): only the standard library, started in milliseconds.
-    arguments = [sys.executable, "-I", "-S", str(Path(supervisor.__file__).resolve())]
-    arguments += [str(files.root), str(claim.fileno()), str(read_end)]
-    log = str(files.log("supervisor"))
-    actions: list[Any] = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
-    ]
-    try:
-        pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions, setsid=True)
-    except BaseException:
-        os.close(write_end)
-        raise
-    finally:
-        os.close(read_end)
-    return ProcessId.of(pid), write_end
 
 
 @contextmanager

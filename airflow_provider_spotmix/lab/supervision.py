@@ -1,30 +1,104 @@
-"""Talk to a supervisor: start one for a directory, or find the one that is there."""
+"""Talk to a supervisor, the parent of all processes of one directory: start one, command it, stop it."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_spotmix.lab import supervisor
 from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.processes import ProcessId
 
-STOP_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0  # a supervisor answers `stop` only when all has stopped
+
+
+@dataclass(frozen=True)
+class ChildStatus:
+    """A child of a supervisor.
+
+    Attributes:
+        name: what it is called.
+        pid: its process.
+        exit_code: None while it runs; negative: the signal that ended it.
+
+    """
+
+    name: str
+    pid: int
+    exit_code: int | None
+
+
+def spawn(directory: Path, listener: socket.socket, log: Path) -> tuple[ProcessId, int]:
+    """Start the supervisor of a directory.
+
+    It is the standard library alone (-I, -S: isolated, no site-packages), so that it is there at once and small.
+
+    Args:
+        directory: removed by the supervisor at its end.
+        listener: the socket on which it takes commands.
+        log: its own output.
+
+    Returns:
+        The process, and the leash: it ends when this descriptor is closed, until it is told to `keep` going.
+
+    """
+    read_end, write_end = os.pipe()
+    for descriptor in (listener.fileno(), read_end):
+        os.set_inheritable(descriptor, True)
+    arguments = [sys.executable, "-I", "-S", str(Path(supervisor.__file__).resolve())]
+    arguments += [str(directory), str(listener.fileno()), str(read_end)]
+    actions: list[Any] = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    try:
+        pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions, setsid=True)
+    except BaseException:
+        os.close(write_end)
+        raise
+    finally:
+        os.close(read_end)
+    return ProcessId.of(pid), write_end
+
+
+def ask(address: str | bytes, **request: Any) -> list[ChildStatus]:
+    """Send one command to the supervisor that listens on that abstract Unix socket.
+
+    Raises:
+        LabError: it is not there, or it could not carry out the command.
+
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(TIMEOUT_SECONDS)
+        try:
+            connection.connect(address)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            answer = json.loads(connection.makefile("rb").readline())
+        except (OSError, ValueError) as error:
+            raise LabError(f"the supervisor does not answer: {error}") from error
+    if "error" in answer:
+        raise LabError(f"the supervisor could not {request.get('do')}: {answer['error']}")
+    return [ChildStatus(**child) for child in answer["components"]]
 
 
 class Supervision:
-    """The parent of all processes of one directory, seen from outside."""
+    """The supervisor of a directory, found by the directory alone."""
 
-    def __init__(self, directory: Path, *, lifeline: int | None = None) -> None:
-        self._directory = directory
-        self._lifeline = lifeline
+    def __init__(self, directory: Path, *, process: ProcessId | None = None, leash: int | None = None) -> None:
+        self._directory = directory.absolute()
+        self._process = process
+        self._leash = leash
 
     @classmethod
     def start(cls, directory: Path, *, ephemeral: bool) -> Supervision:
@@ -34,28 +108,17 @@ class Supervision:
             LabError: the directory has one.
 
         """
-        listener = socket.socket(socket.AF_UNIX)
-        try:
-            listener.bind(_address(directory))
-        except OSError:
-            listener.close()
-            raise LabError(f"processes of {directory} are running", remedy="stop them first") from None
-        listener.listen()
-        read, lifeline = os.pipe() if ephemeral else (None, None)
-        inherited = [listener.fileno(), *([read] if read is not None else [])]
-        module = "airflow_provider_spotmix.lab.supervisor"
-        subprocess.Popen(
-            [sys.executable, "-m", module, str(directory), *map(str, inherited)],
-            pass_fds=inherited,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        listener.close()
-        if read is not None:
-            os.close(read)
-        return cls(directory, lifeline=lifeline)
+        with socket.socket(socket.AF_UNIX) as listener:
+            try:
+                listener.bind(_address(directory.absolute()))
+            except OSError:
+                raise LabError(f"processes of {directory} are running", remedy="stop them first") from None
+            listener.listen()
+            process, leash = spawn(directory, listener, directory / "supervisor.log")
+        found = cls(directory, process=process, leash=leash)
+        if not ephemeral:
+            found._ask(do="keep")
+        return found
 
     @classmethod
     def attach(cls, directory: Path) -> Supervision:
@@ -79,47 +142,40 @@ class Supervision:
             "graceful": graceful,
             "own_tmp_but": None,
         }
-        self._command({"do": "start", "component": component})
+        self._ask(do="start", component=component)
 
     def stop(self, name: str) -> None:
         """Stop a child and wait for its end."""
-        self._command({"do": "stop", "name": name})
+        self._ask(do="stop", name=name)
 
     def pids(self) -> dict[str, int]:
         """Process ids of the children that run."""
-        return {c["name"]: c["pid"] for c in self._command({"do": "status"}) if c["exit_code"] is None}
+        return {child.name: child.pid for child in self._ask(do="status") if child.exit_code is None}
 
     def ended(self) -> dict[str, int]:
         """Exit codes of the children that have ended."""
-        return {c["name"]: c["exit_code"] for c in self._command({"do": "status"}) if c["exit_code"] is not None}
+        return {child.name: child.exit_code for child in self._ask(do="status") if child.exit_code is not None}
 
     def shutdown(self) -> None:
         """Stop all children, remove the directory and wait until that is done; idempotent."""
-        with suppress(LabError):
-            self._command({"do": "shutdown"})
-        deadline = time.monotonic() + STOP_SECONDS
+        with contextlib.suppress(LabError):
+            self._ask(do="shutdown")
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while self._directory.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
+        if self._leash is not None:
+            os.close(self._leash)
+            self._leash = None
+        if self._process is not None and not self._process.wait(TIMEOUT_SECONDS):
+            self._process.end(signal.SIGKILL)  # its children go with it
+        if self._process is not None:
+            with contextlib.suppress(ChildProcessError):  # reap it, if it is ours to reap
+                os.waitpid(self._process.pid, os.WNOHANG)
 
-    def _command(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(STOP_SECONDS)
-            try:
-                connection.connect(_address(self._directory))
-                connection.sendall(json.dumps(request).encode() + b"\n")
-                answer = json.loads(connection.makefile("rb").readline())
-            except (OSError, ValueError) as error:
-                raise LabError(f"no supervisor of {self._directory} answers ({error})") from None
-        if "error" in answer:
-            raise LabError(f"the supervisor of {self._directory} could not {request['do']}: {answer['error']}")
-        components: list[dict[str, Any]] = answer["components"]
-        return components
+    def _ask(self, **request: Any) -> list[ChildStatus]:
+        return ask(_address(self._directory), **request)
 
 
 def _address(directory: Path) -> bytes:
     """Name in the kernel's abstract namespace: no file to leave behind, freed with the last holder."""
-    digest = hashlib.sha256(os.fsencode(directory.absolute())).hexdigest()[:32]
-    return b"\0spotmix-supervisor-" + digest.encode()
+    return b"\0spotmix-supervisor-" + hashlib.sha256(os.fsencode(directory)).hexdigest()[:32].encode()

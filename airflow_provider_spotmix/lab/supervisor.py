@@ -43,6 +43,7 @@ class Supervisor:
         self.directory = directory
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.graceful: set[str] = set()
+        self.swept: set[str] = set()  # ended, and what they left behind killed
         self.ending = False
         self.owned = True  # ends with its owner
 
@@ -68,6 +69,9 @@ class Supervisor:
 
     def status(self) -> list[dict[str, Any]]:
         """Every child: name, pid, and its exit code once it has ended (negative: the signal)."""
+        for name, child in self.children.items():
+            if child.poll() is not None:
+                self._sweep(name)
         return [{"name": name, "pid": child.pid, "exit_code": child.poll()} for name, child in self.children.items()]
 
     def start(
@@ -104,6 +108,7 @@ class Supervisor:
                 start_new_session=True,
                 preexec_fn=_before_exec(os.getpid(), own_tmp_but),
             )
+        self.swept.discard(name)
         (self.graceful.add if graceful else self.graceful.discard)(name)
 
     def stop(self, names: list[str]) -> None:
@@ -120,6 +125,14 @@ class Supervisor:
             self.children[name].kill()
         for name in running:
             self.children[name].wait()
+            self._sweep(name)
+
+    def _sweep(self, name: str) -> None:
+        """Kill what an ended child has left in its session; called as soon as it is reaped, so its id is not reused."""
+        if name not in self.swept:
+            self.swept.add(name)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.children[name].pid, signal.SIGKILL)
 
     def end(self) -> None:
         """Stop everything and remove the lab's directory."""

@@ -14,12 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airflow_provider_spotmix.lab import launch, network
+from airflow_provider_spotmix.lab import network
 from airflow_provider_spotmix.lab.clients import ask_supervisor
 from airflow_provider_spotmix.lab.components import Files
 from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.processes import ProcessId
+from airflow_provider_spotmix.lab.supervision import spawn
 
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -53,7 +54,7 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
     (directory / "logs").mkdir(parents=True)
     net, claim = network.claim("test-supervisor")
     with claim:
-        process, leash = launch.spawn_supervisor(Files(directory), claim)
+        process, leash = spawn(directory, claim, Files(directory).log("supervisor"))
     yield Supervised(directory, net, process, leash)
     process.end(signal.SIGKILL)
     process.wait(5)
@@ -134,3 +135,26 @@ def _until(check: Callable[[], bool]) -> None:
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+FORKS = """
+import os, sys, time
+pid = os.fork()
+if pid:
+    open({pid_file!r}, "w").write(str(pid))
+if not pid or {stays}:
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["stopped", "ended-by-itself"])
+def test_what_a_child_leaves_behind_ends_with_it(supervised: Supervised, tmp_path: Path, *, stays: bool) -> None:
+    """A scheduler's workers outlive it when it has to be killed: its whole session goes."""
+    pid_file = tmp_path / "pid"
+    child = supervised.start("parent", FORKS.format(pid_file=str(pid_file), stays=stays))
+    _until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    left = ProcessId.of(int(pid_file.read_text()))
+    if stays:
+        ask_supervisor(supervised.network, do="stop", name="parent")
+    assert child.wait(5)
+    assert left.wait(5)
