@@ -5,6 +5,10 @@ It lives in one ConfigMap per fleet that the fleet's applications own, so it goe
 
 from __future__ import annotations
 
+import base64
+import binascii
+import zlib
+
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,6 +18,10 @@ from airflow_provider_spotmix.core.state import Account, ApplicationState, Fleet
 from airflow_provider_spotmix.core.table import Numbers
 
 SCHEMA = 1
+# A ConfigMap may have 1 MiB. Thousands of executors lost at once take more than that as plain text, and a tenth
+# compressed.
+READABLE_BYTES = 256 * 1024
+COMPRESSED = "zlib+base64:"
 
 
 class ApplicationCheckpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,8 +110,11 @@ def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
 
 
 def encode(checkpoint: Checkpoint) -> str:
-    """JSON text of a checkpoint."""
-    return msgspec.json.encode(checkpoint).decode()
+    """Text of a checkpoint: JSON that a person can read, compressed only when a storm has made it long."""
+    plain = msgspec.json.encode(checkpoint)
+    if len(plain) <= READABLE_BYTES:
+        return plain.decode()
+    return COMPRESSED + base64.b64encode(zlib.compress(plain)).decode()
 
 
 def decode(text: str) -> Checkpoint:
@@ -114,14 +125,17 @@ def decode(text: str) -> Checkpoint:
 
     """
     try:
-        found = msgspec.json.decode(text, type=_Schema).schema
+        plain = text.encode()
+        if text.startswith(COMPRESSED):
+            plain = zlib.decompress(base64.b64decode(plain[len(COMPRESSED) :], validate=True))
+        found = msgspec.json.decode(plain, type=_Schema).schema
         if found > SCHEMA:
             raise CheckpointError(
                 f"checkpoint schema is {found}, this version reads up to {SCHEMA}: upgrade airflow-provider-spotmix"
                 " on the triggerer to at least the version that started this fleet"
             )
-        return msgspec.json.decode(text, type=Checkpoint)
-    except msgspec.DecodeError as error:
+        return msgspec.json.decode(plain, type=Checkpoint)
+    except (msgspec.DecodeError, binascii.Error, zlib.error) as error:
         raise CheckpointError(
             f"the fleet's checkpoint cannot be read ({error}); delete its ConfigMap to go without"
         ) from error

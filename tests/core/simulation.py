@@ -95,7 +95,8 @@ class Simulation:
         self.finish: Finish | None = None
         self.shaken = False  # seats may have been given up or given anew, so only a full fleet has the mix
         self.blinded = False  # something happened while nobody watched: causes may stay unknown
-        self.here_at_crash: set[str] = set()
+        self.heard_of_end: set[str] = set()
+        self.full = 0  # the last submission that had all its executors
         self.unseen = 0
         self.recover(0)
 
@@ -188,8 +189,10 @@ class Simulation:
     def hear(self, event: ev.AnyEvent) -> None:
         if isinstance(event, ev.ExecutorObserved):
             self.known[event.pod.uid] = event.pod
+            self.heard_of_end |= {event.pod.uid} if event.pod.deleting or event.pod.ended else set()
         elif isinstance(event, ev.ExecutorDeleted):
             self.known.pop(event.pod.uid, None)
+            self.heard_of_end.add(event.pod.uid)
         self.happens(event)
 
     def repeat_news(self, which: int) -> None:
@@ -261,7 +264,6 @@ class Simulation:
         """Killed: what is on the way arrives or not, and nobody hears of it."""
         if not self.up:
             return
-        self.here_at_crash = {pod.facts.uid for pod in self.cluster.pods if pod.exists}
         for number, action in enumerate(self.flying):
             if which >> number & 1:
                 self.cluster.patch(action) if isinstance(action, Place) else self.cluster.rescue(action.uid)
@@ -286,18 +288,20 @@ class Simulation:
         self.list_pods()
         self.cluster.application_news.clear()
         self.happens(self.cluster.application_event())
-        self.note_unseen(everything=bool(forgotten) or self.state.initial is None or self.failures() > 0)
+        self.note_unseen(forgotten=bool(forgotten))
         self.is_synced()
 
-    def note_unseen(self, *, everything: bool) -> None:
-        """Count what nobody can find out: who went during the outage, if no higher number shows that it ever was.
+    def note_unseen(self, *, forgotten: bool) -> None:
+        """Count what nobody can find out: who went unseen, if no higher number shows that it ever was.
 
-        While a fleet starts, without the last checkpoint, and when the application's own failures are about, not even
-        which seat a missing number had is certain.
+        While a driver starts its executors, without the last checkpoint, and when the application's own failures are
+        about, not even which seat a missing number had is certain.
         """
+        everything = forgotten or self.full != self.cluster.submission or self.failures() > 0
         highest = max((app.highest_executor_id for app in self.state.applications.values()), default=0)
-        gone = [pod for pod in self.cluster.current if not pod.exists and pod.facts.uid in self.here_at_crash]
-        self.unseen += sum(everything or pod.facts.executor_id > highest for pod in gone)
+        gone = [pod for pod in self.cluster.current if not pod.exists]
+        unheard = gone if forgotten else [pod for pod in gone if pod.facts.uid not in self.heard_of_end]
+        self.unseen += sum(everything or pod.facts.executor_id > highest for pod in unheard)
 
     def is_synced(self) -> None:
         bound = {executor.pod.node for _, executor in self.state.executors() if executor.pod.node}
@@ -366,6 +370,7 @@ class Simulation:
 
     def check(self) -> None:
         """What holds at any moment."""
+        self.full = self.cluster.submission if self.is_calm else self.full
         live = [pod for pod in self.cluster.current if pod.live and pod.facts.seat is not None]
         twice = [seat for seat, count in Counter(pod.facts.seat for pod in live).items() if count > 1]
         if twice:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import checkpoint as cp
+from airflow_provider_spotmix.core.controller import decide
 from airflow_provider_spotmix.core.errors import CheckpointError
 from airflow_provider_spotmix.core.state import FleetState
 from tests.core.vocabulary import (
@@ -106,6 +108,8 @@ def test_a_newer_checkpoint_is_refused_with_the_remedy() -> None:
         pytest.param("[]", id="no-object"),
         pytest.param('{"fleet_id": "f1"}', id="no-schema"),
         pytest.param('{"schema": 1}', id="no-fleet"),
+        pytest.param("zlib+base64:%", id="compressed-but-no-base64"),
+        pytest.param("zlib+base64:AAAA", id="compressed-but-no-zlib"),
         pytest.param('{"schema": 1, "fleet_id": 1}', id="wrong-type"),
     ],
 )
@@ -117,6 +121,26 @@ def test_what_is_no_checkpoint_is_refused_with_the_remedy(text: str) -> None:
 def test_what_a_later_version_adds_within_the_schema_is_ignored() -> None:
     plain = json.loads(cp.encode(cp.take(eventful(), holder="me")))
     assert cp.decode(json.dumps(plain | {"added": {"later": True}})) == cp.take(eventful(), holder="me")
+
+
+def test_a_storm_s_checkpoint_fits_into_a_config_map() -> None:
+    """Half of 8,000 executors lost at once, with names as clouds and Spark make them."""
+    state = run(fleet("1:1", executors=8000), synced())
+    for number in range(1, 4001):
+        seen = running(
+            number, seat=number, pool=SPOT, node=f"ip-10-{number % 250}-100-200.eu-central-1.compute.internal"
+        )
+        named = replace(seen, name=f"daily-sales-by-region-3f9c2ab1-94c5a19d02be4f37-exec-{number}")
+        state = decide(state, observed(named)).state
+        state = decide(state, evicted(named)).state
+    taken = cp.take(state, holder="me")
+    text = cp.encode(taken)
+    assert len(json.dumps({"data": {"checkpoint": text}})) < 2**20 / 4
+    assert cp.decode(text) == taken
+
+
+def test_a_usual_checkpoint_can_be_read_by_a_person() -> None:
+    assert json.loads(cp.encode(cp.take(eventful(), holder="me")))["initial"] == {SPOT: 2, ON_DEMAND: 3}
 
 
 def test_the_holder_changes_and_nothing_else() -> None:
