@@ -178,7 +178,7 @@ func TestEnterRunsInsideAndStopsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { p.Signal(syscall.SIGKILL); p.Wait() }()
-	out, err := p.Enter(t.Context(), "sh", "-c", "cat /tmp/f; hostname; pwd; echo $A; exit 7").Output()
+	out, err := p.Enter(t.Context(), "sh", "-c", "until [ -s /tmp/f ]; do sleep 0.01; done; cat /tmp/f; hostname; pwd; echo $A; exit 7").Output()
 	if string(out) != "inside\nbox\n/job\nb\n" || err == nil || err.Error() != "exit status 7" {
 		t.Errorf("got %q, %v", out, err)
 	}
