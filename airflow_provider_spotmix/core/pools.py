@@ -66,4 +66,44 @@ KARPENTER = (
     ),
 )
 
-PRESETS: dict[str, tuple[Pool, ...]] = {"karpenter": KARPENTER}
+# https://docs.aws.amazon.com/eks/latest/userguide/managed-node-groups.html
+EKS_CAPACITY_TYPE = "eks.amazonaws.com/capacityType"
+EKS = (
+    Pool(name="spot", capacity_type=CapacityType.SPOT, node_selector={EKS_CAPACITY_TYPE: "SPOT"}),
+    Pool(name="on-demand", capacity_type=CapacityType.ON_DEMAND, node_selector={EKS_CAPACITY_TYPE: "ON_DEMAND"}),
+)
+
+# https://cloud.google.com/kubernetes-engine/docs/concepts/spot-vms: only spot nodes have the label; the taint is
+# the one that the documentation gives for node pools that other work should stay off.
+GKE_SPOT = "cloud.google.com/gke-spot"
+GKE = (
+    Pool(
+        name="spot",
+        capacity_type=CapacityType.SPOT,
+        node_selector={GKE_SPOT: "true"},
+        tolerations=(Toleration(key=GKE_SPOT, value="true", effect="NoSchedule"),),
+    ),
+    Pool(
+        name="on-demand",
+        capacity_type=CapacityType.ON_DEMAND,
+        node_requirements=(NodeRequirement(key=GKE_SPOT, operator="DoesNotExist"),),
+    ),
+)
+
+# https://learn.microsoft.com/azure/aks/spot-node-pool: AKS sets both the label and the taint on spot node pools.
+AKS_PRIORITY = "kubernetes.azure.com/scalesetpriority"
+AKS = (
+    Pool(
+        name="spot",
+        capacity_type=CapacityType.SPOT,
+        node_selector={AKS_PRIORITY: "spot"},
+        tolerations=(Toleration(key=AKS_PRIORITY, value="spot", effect="NoSchedule"),),
+    ),
+    Pool(
+        name="on-demand",
+        capacity_type=CapacityType.ON_DEMAND,
+        node_requirements=(NodeRequirement(key=AKS_PRIORITY, operator="NotIn", values=("spot",)),),
+    ),
+)
+
+PRESETS: dict[str, tuple[Pool, ...]] = {"karpenter": KARPENTER, "eks": EKS, "gke": GKE, "aks": AKS}
