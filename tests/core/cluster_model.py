@@ -27,6 +27,7 @@ class ModelPod:
     exists: bool = True
     hung: bool = False  # its node is dead: it never ends by itself
     patched_alive: bool = False  # our placement reached it before anybody deleted it
+    patched: int = 0  # the how manieth placement that was
     lost: str = ""  # why it went, when it was not the application's own will
 
     @property
@@ -154,6 +155,7 @@ class Cluster:
         if not pod.exists or not pod.facts.gated:
             return False
         pod.patched_alive = pod.live
+        pod.patched = 1 + max(other.patched for other in self.pods)
         self.change(pod, gated=False, seat=action.seat, seat_pool=action.seat_pool, placed_pool=action.pool)
         return True
 

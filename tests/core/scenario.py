@@ -74,7 +74,7 @@ class Scenario:
         assert violations(self.state) == []
         for action in decision.actions:
             if isinstance(action, Place):
-                self.seats[say._number(action.pod)] = action
+                self.seats[say.number_of(action.pod)] = action
             if isinstance(action, SaveCheckpoint):
                 self.saved = cp.encode(cp.take(self.state, holder="me"))
             self.said.append(text(action))

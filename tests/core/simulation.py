@@ -389,7 +389,7 @@ class Simulation:
         """Every seat of the submission that was ever given, and its pool: as labelled, or on the way."""
         seats = {
             pod.facts.seat: pod.facts.seat_pool
-            for pod in self.cluster.current
+            for pod in sorted(self.cluster.current, key=lambda pod: pod.patched)
             if pod.facts.seat is not None and pod.patched_alive
         }
         for action in self.flying:
@@ -414,9 +414,8 @@ class Simulation:
     def check_pool(self, action: Place) -> None:
         """A lost spot seat's replacement is on on-demand; everybody else is where the seat says."""
         executor = self.cluster.by_uid(action.uid)
-        before = [
-            pod for pod in self.cluster.pods if pod.facts.seat == action.seat and pod.submission == executor.submission
-        ]
+        placed = sorted(self.cluster.pods, key=lambda pod: pod.patched)
+        before = [p for p in placed if p.facts.seat == action.seat and p.submission == executor.submission]
         # An executor that was deleted before its placement arrived may or may not count as one that was placed.
         if self.blinded or self.setup.dynamic or not before or not before[-1].patched_alive:
             allowed = {action.seat_pool, ON_DEMAND}

@@ -190,7 +190,7 @@ def after(state: FleetState | FleetSpec, *events: ev.AnyEvent) -> Decision:
 
 def places(decision: Decision) -> dict[int, tuple[int, str]]:
     """Seat and pool that each executor is sent to, by executor number."""
-    return {_number(a.pod): (a.seat, a.pool) for a in decision.actions if isinstance(a, Place)}
+    return {number_of(a.pod): (a.seat, a.pool) for a in decision.actions if isinstance(a, Place)}
 
 
 def told(decision: Decision) -> list[str]:
@@ -226,5 +226,5 @@ def _sequence(spec: FleetSpec) -> Iterable[str]:
     return (pool for pool, _ in zip(spec.mix.sequence(), range(spec.applications[0].executors), strict=False))
 
 
-def _number(name: str) -> int:
+def number_of(name: str) -> int:
     return int(name.rpartition("-")[2])
