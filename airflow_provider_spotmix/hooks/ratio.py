@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +16,10 @@ from airflow_provider_spotmix.core.pools import Pool
 
 _FORMS = 'write "40:60" (spot:on-demand), 0.4 (share on spot) or {"spot": 40, "on-demand": 60}'
 _MAX_DIGITS = 30  # beyond this a ratio is a mistake, and exact arithmetic with it is slow
+_MAX_WEIGHT = 2**63 - 1  # what a checkpoint can hold
+_MAX_SHOWN = 100
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
+_MAX_BASE = 2**31 - 1
 
 
 def parse_mix(ratio: Any, on_demand_base: Any, pools: Sequence[Pool]) -> Mix:
@@ -22,7 +27,7 @@ def parse_mix(ratio: Any, on_demand_base: Any, pools: Sequence[Pool]) -> Mix:
 
     Args:
         ratio: ``"40:60"`` (in the order of ``pools``), a share on spot from 0 to 1 (or ``"40%"``), or a mapping from
-            pool names to weights.
+            pool names to weights, also as JSON text.
         on_demand_base: executors that are on-demand before the ratio applies; a whole number.
         pools: the fleet's pools.
 
@@ -31,16 +36,16 @@ def parse_mix(ratio: Any, on_demand_base: Any, pools: Sequence[Pool]) -> Mix:
 
     """
     shares = _shares(ratio, pools)
-    by_name = {pool.name: pool for pool in pools}
-    weights = whole_weights(shares)
+    # In the order of the pools, however it was written, so that one mix has one form.
+    weights = whole_weights({pool.name: shares.get(pool.name, Fraction(0)) for pool in pools})
+    if max(weights.values()) > _MAX_WEIGHT:
+        raise InvalidMixError(f"ratio {_shown(ratio)} is finer than any fleet is large; round it")
     on_demand = [pool.name for pool in pools if not pool.is_spot]
     base = _base(on_demand_base)
     if base and not on_demand:
         raise InvalidMixError(f"on_demand_base is {base}, but no pool is on-demand; add one or set the base to 0")
     return Mix(
-        shares=tuple(
-            Share(pool=name, weight=weight, on_demand=not by_name[name].is_spot) for name, weight in weights.items()
-        ),
+        shares=tuple(Share(pool=pool.name, weight=weights[pool.name], on_demand=not pool.is_spot) for pool in pools),
         on_demand_base=base,
         base_pool=on_demand[0] if on_demand else "",
     )
@@ -48,22 +53,42 @@ def parse_mix(ratio: Any, on_demand_base: Any, pools: Sequence[Pool]) -> Mix:
 
 def _shares(ratio: Any, pools: Sequence[Pool]) -> dict[str, Fraction]:
     if isinstance(ratio, bool):
-        raise InvalidMixError(f"ratio is {ratio!r}; {_FORMS}")
+        raise InvalidMixError(f"ratio is {ratio!r}, a flag; {_FORMS}")
     if isinstance(ratio, Mapping):
         return _by_name(ratio, pools)
     if isinstance(ratio, int | float | Decimal | Fraction):
         return _spot_share(ratio, pools)
     if isinstance(ratio, str):
         text = ratio.strip()
+        if text.startswith("{"):  # a mapping, where there is only text: a template, a URI, a form
+            return _by_name(_mapping(text), pools)
         return _by_position(text, pools) if ":" in text else _spot_share(text, pools)
-    raise InvalidMixError(f"ratio is {ratio!r}, a {type(ratio).__name__}; {_FORMS}")
+    raise InvalidMixError(f"ratio is {_shown(ratio)}, a {type(ratio).__name__}; {_FORMS}")
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if len(set(names)) != len(names):
+            raise InvalidMixError(f"ratio {_shown(text)} names a pool twice; name each once")
+        return dict(pairs)
+
+    try:
+        found = json.loads(text, object_pairs_hook=each_once, parse_float=Decimal)
+    except InvalidMixError:
+        raise
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidMixError(f"ratio {_shown(text)} is no JSON; {_FORMS}")
+    return found
 
 
 def _by_name(ratio: Mapping[Any, Any], pools: Sequence[Pool]) -> dict[str, Fraction]:
     known = [pool.name for pool in pools]
     for name in ratio:
         if name not in known:
-            raise InvalidMixError(f"unknown pool {name!r} in ratio; pools: {', '.join(known)}")
+            raise InvalidMixError(f"unknown pool {_shown(name)} in ratio; pools: {', '.join(known)}")
     if not ratio:
         raise InvalidMixError(f"ratio is empty; {_FORMS}")
     return {str(name): _number(value, f"ratio of pool {name!r}") for name, value in ratio.items()}
@@ -74,61 +99,69 @@ def _by_position(text: str, pools: Sequence[Pool]) -> dict[str, Fraction]:
     names = [pool.name for pool in pools]
     if len(parts) != len(names):
         raise InvalidMixError(
-            f"ratio {text!r} has {len(parts)} parts, but there are {len(names)} pools ({', '.join(names)}); give one"
-            " part for each, in this order, or name them"
+            f"ratio {_shown(text)} has {len(parts)} parts, but there are {len(names)} pools ({', '.join(names)});"
+            " give one part for each, in this order, or name them"
         )
-    return {name: _number(part, f"part {part!r} of ratio {text!r}") for name, part in zip(names, parts, strict=True)}
+    return {
+        name: _number(part, f"part {_shown(part)} of ratio {_shown(text)}")
+        for name, part in zip(names, parts, strict=True)
+    }
 
 
 def _spot_share(value: Any, pools: Sequence[Pool]) -> dict[str, Fraction]:
     spot, on_demand = ([pool.name for pool in pools if pool.is_spot is is_spot] for is_spot in (True, False))
     if len(spot) != 1 or len(on_demand) != 1:
         raise InvalidMixError(
-            f"ratio {value!r} is a single share, which takes exactly one spot and one on-demand pool; there are"
+            f"ratio {_shown(value)} is a single share, which takes exactly one spot and one on-demand pool; there are"
             f" {', '.join(pool.name for pool in pools)}: name them, such as {{{pools[0].name!r}: 40, ...}}"
         )
     percent = isinstance(value, str) and value.endswith("%")
-    share = _number(value[:-1] if percent else value, f"ratio {value!r}") / (100 if percent else 1)
+    share = _number(value[:-1] if percent else value, f"ratio {_shown(value)}") / (100 if percent else 1)
     if share > 1:
         raise InvalidMixError(
-            f"ratio {value!r} is more than the whole; give a share on spot from 0 to 1 (0 % to 100 %)"
+            f"ratio {_shown(value)} is more than the whole; give a share on spot from 0 to 1 (0 % to 100 %)"
         )
     return {spot[0]: share, on_demand[0]: 1 - share}
 
 
 def _number(value: Any, what: str) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal | Fraction):
-        raise InvalidMixError(f"{what} is {value!r}, no number; {_FORMS}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidMixError(f"{what} is {value!r}; give a finite number")
-    text = str(value).strip()
-    if isinstance(value, str) and not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", text, re.ASCII):
-        raise InvalidMixError(f"{what} is no number; {_FORMS}")
-    number = _exact(value, text, what)
+        raise InvalidMixError(f"{what} is {_shown(value)}, no number; {_FORMS}")
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise InvalidMixError(f"{what} is {value}; give a finite number")
+    number = _exact(value, what)
     if number < 0:
         raise InvalidMixError(f"{what} is negative; a share is zero or more")
     return number
 
 
-def _exact(value: Any, text: str, what: str) -> Fraction:
-    if isinstance(value, Fraction):
-        return value
-    try:
-        decimal = Decimal(text)
-    except InvalidOperation:
-        raise InvalidMixError(f"{what} is no number; {_FORMS}") from None
-    if not decimal.is_finite():
-        raise InvalidMixError(f"{what} is {text}; give a finite number")
+def _exact(value: Any, what: str) -> Fraction:
+    """Take a number as it is written: a float's shortest form, so 0.1 is one tenth."""
+    if isinstance(value, int | Fraction):
+        if max(abs(value.numerator), value.denominator) >= 10**_MAX_DIGITS:
+            raise InvalidMixError(f"{what} has more than {_MAX_DIGITS} digits; round it")
+        return Fraction(value)
+    text = str(value).strip()
+    if isinstance(value, str) and not _NUMBER.fullmatch(text):
+        raise InvalidMixError(f"{what} is no number; {_FORMS}")
+    decimal = Decimal(text)
     if len(decimal.as_tuple().digits) > _MAX_DIGITS or abs(decimal.adjusted()) > _MAX_DIGITS:
         raise InvalidMixError(f"{what} has more than {_MAX_DIGITS} digits; round it")
     return Fraction(decimal)
 
 
 def _base(value: Any) -> int:
-    try:
-        base = int(str(value).strip())
-    except ValueError:
-        base = -1
-    if isinstance(value, bool) or base < 0:
-        raise InvalidMixError(f"on_demand_base is {value!r}; give a whole number of executors, 0 or more")
+    text = value.strip() if isinstance(value, str) else ""
+    base = int(text) if re.fullmatch(r"\d{1,10}", text, re.ASCII) else value
+    if not isinstance(base, int) or isinstance(base, bool) or not 0 <= base <= _MAX_BASE:
+        raise InvalidMixError(f"on_demand_base is {_shown(value)}; give a whole number of executors, 0 or more")
     return base
+
+
+def _shown(value: Any) -> str:
+    """Show a value in an error: never too long, and never another error."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - whatever an object's own repr raises
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
 from airflow_provider_spotmix.core.pools import PRESETS, CapacityType, NodeRequirement, Pool, Toleration
+
+_Extra = TypeVar("_Extra", bound="_ClusterExtra")
 
 DEFAULTS: dict[str, Any] = {
     "ratio": "40:60",
@@ -64,23 +67,40 @@ class PoolModel(_Strict):
         )
 
 
-class SpotmixExtra(_Strict):
-    """Extra of a connection of type ``spotmix``.
+class _ClusterExtra(BaseModel):
+    """Fields that say where a cluster is; named and meant as those of a connection of type ``kubernetes``.
 
-    Either ``kubernetes_conn_id`` names a connection of type ``kubernetes``, or this one carries that type's own fields.
+    Text is enough everywhere ("true", "1"): a URI, a form and an environment variable know nothing else.
     """
 
-    kubernetes_conn_id: str | None = None
     in_cluster: bool | None = None
     kube_config_path: str | None = None
     kube_config: str | dict[str, Any] | None = Field(default=None, repr=False)
     cluster_context: str | None = None
     disable_verify_ssl: bool | None = None
     namespace: str | None = None
-    ratio: str | float | dict[str, float | str] | None = None
+
+
+class KubernetesExtra(_ClusterExtra):
+    """What we need of the extra of a connection of type ``kubernetes``; the rest is none of our business."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class SpotmixExtra(_ClusterExtra):
+    """Extra of a connection of type ``spotmix``.
+
+    Either ``kubernetes_conn_id`` names a connection of type ``kubernetes``, or this one carries that type's own fields.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kubernetes_conn_id: str | None = None
+    # What these two may be depends on each other: `check` reads them, and every plan does.
+    ratio: Any = None
     on_demand_base: int | None = Field(default=None, ge=0)
     placement: str | None = None
-    pools: str | list[PoolModel] | None = None
+    pools: Any = None
 
 
 def read_extra(extra: Mapping[str, Any], conn_id: str) -> SpotmixExtra:
@@ -91,13 +111,34 @@ def read_extra(extra: Mapping[str, Any], conn_id: str) -> SpotmixExtra:
             secret.
 
     """
+    return _read(SpotmixExtra, extra, conn_id)
+
+
+def read_kubernetes_extra(extra: Mapping[str, Any], conn_id: str) -> KubernetesExtra:
+    """Read the extra of a connection of type ``kubernetes``. Old ones carry their type's prefix.
+
+    Raises:
+        InvalidInputError: a field has a value that it cannot have. Values are not repeated: they may be secret.
+
+    """
+    prefix = "extra__kubernetes__"
+    old = {name.removeprefix(prefix): value for name, value in extra.items() if name.startswith(prefix)}
+    return _read(KubernetesExtra, {**old, **extra}, conn_id)
+
+
+def _read(model: type[_Extra], extra: Mapping[str, Any], conn_id: str) -> _Extra:
     given = {key: value for key, value in extra.items() if value not in (None, "")}
     try:
-        return SpotmixExtra.model_validate(given)
+        return model.model_validate(given)
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-        known = ", ".join(SpotmixExtra.model_fields)
-        raise InvalidInputError(f"connection {conn_id!r}: {said} (known fields: {known})") from None
+        known = ", ".join(model.model_fields)
+        raise InvalidInputError(f"connection {conn_id!r}: {_said(error)} (known fields: {known})") from None
+
+
+def _said(error: ValidationError) -> str:
+    """Tell what is wrong with which field, but not its value."""
+    said = {".".join(str(part) for part in each["loc"]) or "value": each["msg"] for each in error.errors()}
+    return "; ".join(f"{field}: {message}" for field, message in said.items())
 
 
 def read_pools(value: Any) -> tuple[Pool, ...]:
@@ -107,21 +148,33 @@ def read_pools(value: Any) -> tuple[Pool, ...]:
         InvalidInputError: no such preset, a field is wrong, or two pools have one name.
 
     """
+    value = _list_in_text(value)
     if isinstance(value, str):
         if value not in PRESETS:
             raise InvalidInputError(f"pools is {value!r}; presets: {', '.join(PRESETS)}; or give a list of pools")
         return PRESETS[value]
+    if not isinstance(value, Sequence):
+        raise InvalidInputError(f"pools is {value!r}; give the name of a preset or a list of pools")
     try:
         pools = tuple(PoolModel.model_validate(each).to_pool() for each in value)
-    except TypeError:
-        raise InvalidInputError(f"pools is {value!r}; give the name of a preset or a list of pools") from None
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-        raise InvalidInputError(f"pools: {said}") from None
+        raise InvalidInputError(f"pools: {_said(error)}") from None
     names = [pool.name for pool in pools]
-    if len(set(names)) != len(names) or not names:
-        raise InvalidInputError(f"pools are named {', '.join(names) or 'not at all'}; give each its own name")
+    if not names:
+        raise InvalidInputError("pools is an empty list; give at least one spot and one on-demand pool, or a preset")
+    if len(set(names)) != len(names):
+        raise InvalidInputError(f"pools are named {', '.join(names)}; give each its own name")
     return pools
+
+
+def _list_in_text(value: Any) -> Any:
+    """A URI, a form and a configuration file know only text: what begins like a JSON list is one."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"pools looks like a list but is no JSON ({error}); fix it or name a preset") from None
 
 
 def resolve(

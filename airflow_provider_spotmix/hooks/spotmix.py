@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 if TYPE_CHECKING:
-    from airflow_provider_spotmix.hooks.settings import SpotmixExtra
+    from airflow_provider_spotmix.hooks.settings import KubernetesExtra, SpotmixExtra
     from airflow_provider_spotmix.kube.config import ClusterConfig
-
-_CLUSTER_FIELDS = (
-    "in_cluster",
-    "kube_config_path",
-    "kube_config",
-    "cluster_context",
-    "disable_verify_ssl",
-    "namespace",
-)
 
 
 class SpotmixHook(BaseHook):
@@ -56,79 +48,144 @@ class SpotmixHook(BaseHook):
             AirflowNotFoundException: there is no such connection, and it is not the default one.
 
         """
-        try:
-            extra = self.get_connection(self.spotmix_conn_id).extra_dejson
-        except AirflowNotFoundException:
-            extra = self._without_connection()
-        return self._read(extra)
+        from airflow_provider_spotmix.hooks.settings import read_extra
+
+        return read_extra(self._extra(self.spotmix_conn_id), self.spotmix_conn_id)
 
     async def asettings(self) -> SpotmixExtra:
         """Return the connection's fields; for triggers."""
-        try:
-            extra = (await self.aget_connection(self.spotmix_conn_id)).extra_dejson
-        except AirflowNotFoundException:
-            extra = self._without_connection()
-        return self._read(extra)
+        from airflow_provider_spotmix.hooks.settings import read_extra
+
+        return read_extra(await self._aextra(self.spotmix_conn_id), self.spotmix_conn_id)
 
     def cluster(self) -> ClusterConfig:
         """Return where the cluster is."""
+        from airflow_provider_spotmix.hooks.settings import read_kubernetes_extra
+
         settings = self.settings()
         conn_id = self.kubernetes_conn_id or settings.kubernetes_conn_id
-        return self._cluster(settings, self.get_connection(conn_id).extra_dejson if conn_id else None)
+        return _cluster(settings, read_kubernetes_extra(self._extra(conn_id), conn_id) if conn_id else settings)
 
     async def acluster(self) -> ClusterConfig:
         """Return where the cluster is; for triggers."""
+        from airflow_provider_spotmix.hooks.settings import read_kubernetes_extra
+
         settings = await self.asettings()
         conn_id = self.kubernetes_conn_id or settings.kubernetes_conn_id
-        return self._cluster(settings, (await self.aget_connection(conn_id)).extra_dejson if conn_id else None)
+        return _cluster(settings, read_kubernetes_extra(await self._aextra(conn_id), conn_id) if conn_id else settings)
+
+    def defaults(self, argument: Mapping[str, Any] | None = None) -> dict[str, tuple[Any, str]]:
+        """Choose every setting's value and name its source: argument, connection, ``[spotmix]`` config, default."""
+        from airflow_provider_spotmix.hooks import settings
+
+        return settings.resolve(
+            argument or {},
+            self.settings().model_dump(exclude_none=True),
+            {name: conf.get("spotmix", name, fallback=None) or None for name in settings.DEFAULTS},
+        )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Reach the API server; what the "Test" button calls."""
+        """Read all fields and reach the API server; what the "Test" button calls."""
         from airflow_provider_spotmix.core.errors import SpotmixError
+        from airflow_provider_spotmix.hooks.ratio import parse_mix
+        from airflow_provider_spotmix.hooks.settings import read_pools
         from airflow_provider_spotmix.kube.errors import KubeError
 
         try:
-            version = asyncio.run(self._version())
+            defaults = self.defaults()
+            parse_mix(defaults["ratio"][0], defaults["on_demand_base"][0], read_pools(defaults["pools"][0]))
+            version = asyncio.run(_version(self.cluster()))
         except (KubeError, SpotmixError, AirflowNotFoundException) as error:
             return False, str(error)
         return True, f"Kubernetes {version} answers"
 
-    async def _version(self) -> str:
-        kube = await self.cluster().connect()
-        try:
-            return (await kube.server_version()).git_version
-        finally:
-            await kube.close()
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's fields to Airflow 3.1; later ones read the provider's metadata instead."""
+        wtforms = importlib.import_module("wtforms")  # real or played by Airflow; no dependency of ours
+        kinds = {"boolean": "BooleanField", "integer": "IntegerField", "string": "StringField"}
+        widgets = {}
+        for name, field in _form()["conn-fields"].items():
+            schema = field["schema"]
+            kind = "PasswordField" if schema.get("format") == "password" else kinds[schema["type"][0]]
+            widgets[name] = getattr(wtforms, kind)(field["label"])
+        return widgets
 
-    def _without_connection(self) -> dict[str, Any]:
-        if self.spotmix_conn_id != self.default_conn_name:
-            raise AirflowNotFoundException(
-                f"there is no connection {self.spotmix_conn_id!r}; add it (type spotmix), or leave spotmix_conn_id out"
-            )
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return which of a form's own fields to hide, to Airflow 3.1."""
+        return {"hidden_fields": _form()["ui-field-behaviour"]["hidden-fields"], "relabeling": {}, "placeholders": {}}
+
+    # -- inside
+
+    def _extra(self, conn_id: str) -> dict[str, Any]:
+        try:
+            connection = self.get_connection(conn_id)
+        except AirflowNotFoundException:
+            return self._without(conn_id)
+        self._check(connection, conn_id)
+        extra: dict[str, Any] = connection.extra_dejson
+        return extra
+
+    async def _aextra(self, conn_id: str) -> dict[str, Any]:
+        try:
+            connection = await self.aget_connection(conn_id)
+        except AirflowNotFoundException:
+            return self._without(conn_id)
+        self._check(connection, conn_id)
+        if hasattr(connection, "aextra_dejson"):  # Airflow 3.3 and later
+            return dict(await connection.aextra_dejson())
+        return dict(connection.extra_dejson)
+
+    def _without(self, conn_id: str) -> dict[str, Any]:
+        if conn_id != self.default_conn_name:
+            remedy = "add it (type spotmix), or leave spotmix_conn_id out"
+            if conn_id != self.spotmix_conn_id:
+                remedy = "add it (type kubernetes), or leave kubernetes_conn_id out"
+            raise AirflowNotFoundException(f"there is no connection {conn_id!r} here; {remedy}")
         return {}
 
-    def _read(self, extra: Mapping[str, Any]) -> SpotmixExtra:
-        from airflow_provider_spotmix.hooks.settings import read_extra
+    def _check(self, connection: Any, conn_id: str) -> None:
+        """Refuse what Airflow would quietly take for an empty extra, and a connection that is mistaken for ours."""
+        from airflow_provider_spotmix.core.errors import InvalidInputError
 
-        return read_extra(extra, self.spotmix_conn_id)
-
-    def _cluster(self, settings: SpotmixExtra, kubernetes: Mapping[str, Any] | None) -> ClusterConfig:
-        """Build the cluster from the Kubernetes connection if there is one, else from our own fields."""
-        from airflow_provider_spotmix.kube.config import ClusterConfig
-
-        own = settings.model_dump(include=set(_CLUSTER_FIELDS))
-        # Old Kubernetes connections carry their type's prefix.
-        fields = own if kubernetes is None else {name: _field(kubernetes, name) for name in _CLUSTER_FIELDS}
-        content = fields["kube_config"]
-        return ClusterConfig(
-            in_cluster=fields["in_cluster"] or None,
-            config_file=fields["kube_config_path"] or None,
-            kube_config=content if isinstance(content, str | None) else json.dumps(content),
-            context=fields["cluster_context"] or None,
-            namespace=settings.namespace or fields["namespace"] or None,
-            verify_tls=not fields["disable_verify_ssl"],
-        )
+        if conn_id == self.spotmix_conn_id and connection.conn_type not in (None, "", self.conn_type):
+            raise InvalidInputError(
+                f"connection {conn_id!r} has type {connection.conn_type!r}, not 'spotmix'; one that says where the"
+                " cluster is goes into kubernetes_conn_id"
+            )
+        try:
+            extra = json.loads(connection.extra or "{}")
+        except ValueError:
+            extra = None
+        if not isinstance(extra, dict):
+            raise InvalidInputError(f"connection {conn_id!r}: its extra is no JSON object; correct it")
 
 
-def _field(extra: Mapping[str, Any], name: str) -> Any:
-    return extra.get(name, extra.get(f"extra__kubernetes__{name}")) or None
+def _cluster(settings: SpotmixExtra, where: SpotmixExtra | KubernetesExtra) -> ClusterConfig:
+    from airflow_provider_spotmix.kube.config import ClusterConfig
+
+    content = where.kube_config
+    return ClusterConfig(
+        in_cluster=where.in_cluster or None,
+        config_file=where.kube_config_path,
+        kube_config=content if isinstance(content, str | None) else json.dumps(content),
+        context=where.cluster_context,
+        namespace=settings.namespace or where.namespace,
+        verify_tls=not where.disable_verify_ssl,
+    )
+
+
+async def _version(cluster: ClusterConfig) -> str:
+    kube = await cluster.connect()
+    try:
+        return (await kube.server_version()).git_version
+    finally:
+        await kube.close()
+
+
+def _form() -> dict[str, Any]:
+    from airflow_provider_spotmix.provider_info import PROVIDER_INFO
+
+    found: dict[str, Any] = PROVIDER_INFO["connection-types"][0]
+    return found

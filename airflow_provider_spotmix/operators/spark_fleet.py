@@ -6,11 +6,13 @@ Heavy imports happen when the task runs: a DAG file is parsed again and again (b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
+
+from airflow_provider_spotmix.operators.worker import Work
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from airflow_provider_spotmix.core.spec import FleetSpec
     from airflow_provider_spotmix.fleet.plan import FleetPlan
     from airflow_provider_spotmix.hooks.spotmix import SpotmixHook
+    from airflow_provider_spotmix.kube.config import ClusterConfig
+
+T = TypeVar("T")
+
+# What Airflow resumes a task with whose trigger timed out or broke (TRIGGER_FAIL_REPR, which moved between versions).
+_FAIL = "__fail__"
 
 
 class SparkFleetOperator(BaseOperator):
@@ -38,9 +46,10 @@ class SparkFleetOperator(BaseOperator):
         kubernetes_conn_id: connection of type ``kubernetes``, before the one that the spotmix connection names.
             Templated.
         driver_log_lines: lines of each driver's log to show at the end; 0 for none.
-        delete_on_termination: delete the application when the task is over, whatever its outcome.
-        deferrable: look after the fleet in the triggerer, which outlives workers; False: in the worker, for a person who
-            runs no triggerer. Not governed by ``[operators] default_deferrable``: its default is False.
+        delete_on_termination: delete the application when it is over, whatever its outcome. One that may still run when
+            the task is over (killed, timed out) is always deleted.
+        deferrable: look after the fleet in the triggerer, which outlives workers; False: in the worker, for a person
+            who runs no triggerer. Not governed by ``[operators] default_deferrable``, whose default is False.
 
     Raises:
         AirflowException: the application failed; the message says why.
@@ -96,18 +105,28 @@ class SparkFleetOperator(BaseOperator):
         self.driver_log_lines = driver_log_lines
         self.delete_on_termination = delete_on_termination
         self.deferrable = deferrable
+        self._cluster: ClusterConfig | None = None
+        self._current: Work | None = None
         self._running: FleetSpec | None = None
 
     # -- life of a task
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the fleet, then wait for its end in the triggerer or here."""
-        plan = self._plan(context)
+        # Read here: a signal's handler and an event loop should not have to ask Airflow.
+        self._cluster = self._hook().cluster()
+        plan = self._plan(context, self.log.info)
         self._running = plan.spec
         if not self.deferrable:
-            return asyncio.run(self._run_here(plan))
-        asyncio.run(self._submit(plan))
-        self.defer(trigger=self._trigger(plan.spec), method_name="execute_complete", timeout=self._time_left())
+            return self._finish(lambda: self._work(lambda: self._run_here(plan)))
+        try:
+            self._work(lambda: self._submit(plan))
+        except BaseException:
+            self._delete_running()
+            raise
+        self.defer(
+            trigger=self._trigger(plan.spec), method_name="execute_complete", timeout=self._time_left(context["ti"])
+        )
         raise AssertionError("defer() does not return")  # pragma: no cover
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -116,17 +135,26 @@ class SparkFleetOperator(BaseOperator):
 
         from airflow_provider_spotmix.core.spec import FleetSpec
 
-        spec = msgspec.convert(event["spec"], FleetSpec)
+        self._running = msgspec.convert(event["spec"], FleetSpec)
+        return self._finish(lambda: event)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Let Airflow resume the task; when the trigger timed out or broke, delete the fleet that it left behind.
+
+        A trigger's ``on_kill`` is not called then, and Airflow tells us no more than that the task has to fail.
+        """
+        if next_method != _FAIL:
+            return super().resume_execution(next_method, next_kwargs, context)
         try:
-            return self._outcome(event)
+            return super().resume_execution(next_method, next_kwargs, context)
         finally:
-            if self.delete_on_termination:
-                asyncio.run(self._delete(spec))
+            self._delete_unattended(context)
 
     def on_kill(self) -> None:
-        """Delete the fleet when this worker's task is killed. Deferred, the trigger sees to it."""
-        if self._running is not None:
-            asyncio.run(self._delete(self._running))
+        """Stop what this worker does and delete the fleet. While the task is deferred, the trigger sees to it."""
+        if self._current is not None:
+            self._current.stop()
+        self._delete_running()
 
     # -- inside
 
@@ -135,7 +163,7 @@ class SparkFleetOperator(BaseOperator):
 
         return SpotmixHook(self.spotmix_conn_id, self.kubernetes_conn_id)
 
-    def _plan(self, context: Context) -> FleetPlan:
+    def _plan(self, context: Context, tell: Callable[..., None]) -> FleetPlan:
         """Everything that can be wrong with the input is found here, before anything is submitted."""
         from airflow_provider_spotmix.fleet.plan import plan_fleet
         from airflow_provider_spotmix.hooks import settings
@@ -143,14 +171,9 @@ class SparkFleetOperator(BaseOperator):
         from airflow_provider_spotmix.operators.manifest import identity, load_manifest, task_labels
 
         manifest = load_manifest(self.application_file, self.template_spec)
-        hook = self._hook()
-        chosen = settings.resolve(
-            {name: getattr(self, name) for name in settings.DEFAULTS},
-            hook.settings().model_dump(exclude_none=True),
-            {name: conf.get("spotmix", name, fallback=None) for name in settings.DEFAULTS},
-        )
+        chosen = self._hook().defaults({name: getattr(self, name) for name in settings.DEFAULTS})
         for name, (value, origin) in chosen.items():
-            self.log.info("%s = %s (from %s)", name, value, origin)
+            tell("%s = %s (from %s)", name, value, origin)
         pools = settings.read_pools(chosen["pools"][0])
         metadata = manifest.get("metadata") or {}
         return plan_fleet(
@@ -158,11 +181,78 @@ class SparkFleetOperator(BaseOperator):
             identity=identity(context),
             mix=parse_mix(chosen["ratio"][0], chosen["on_demand_base"][0], pools),
             pools=pools,
-            namespace=self.namespace or metadata.get("namespace") or hook.cluster().resolve_namespace(),
+            namespace=self.namespace or metadata.get("namespace") or self._where().resolve_namespace(),
             placement=chosen["placement"][0],
             object_labels=task_labels(context),
             name=self.name,
         )
+
+    def _where(self) -> ClusterConfig:
+        if self._cluster is None:
+            self._cluster = self._hook().cluster()
+        return self._cluster
+
+    def _work(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do it in such a way that `on_kill` can stop it.
+
+        Raises:
+            AirflowException: it was stopped, or the cluster refused.
+
+        """
+        from airflow_provider_spotmix.kube.errors import KubeError
+
+        self._current = Work()
+        try:
+            return self._current.run(work)
+        except asyncio.CancelledError:
+            raise AirflowException("the task was killed, and its fleet with it") from None
+        except KubeError as error:
+            raise AirflowException(str(error)) from error
+        finally:
+            self._current = None
+
+    def _finish(self, wait: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Wait for the fleet's end and return its report; leave no fleet behind that may still run."""
+        try:
+            event = wait()
+            if "report" in event and not self.delete_on_termination:
+                self._running = None  # it is over, and the person wants to look at it
+            return self._outcome(event)
+        finally:
+            self._delete_running()
+
+    def _delete_running(self) -> None:
+        """Delete the fleet, if it was not deleted before. A failure is told: the task's own outcome matters more."""
+        spec, self._running = self._running, None
+        if spec is None:
+            return
+        try:
+            Work().run(lambda: self._delete(spec))
+        except Exception as error:  # noqa: BLE001 - the task's own outcome must not be lost over it
+            names = " ".join(application.name for application in spec.applications)
+            self.log.warning(
+                "cannot delete fleet %s, delete it yourself (kubectl --namespace %s delete sparkapplication %s): %s",
+                spec.fleet_id,
+                spec.namespace,
+                names,
+                error,
+            )
+
+    def _time_left(self, ti: Any) -> timedelta | None:
+        """What is left of the execution timeout, which counts from the task's start, not from here."""
+        if self.execution_timeout is None:
+            return None
+        spent: timedelta = datetime.now(UTC) - ti.start_date
+        return max(self.execution_timeout - spent, timedelta(seconds=1))
+
+    def _delete_unattended(self, context: Context) -> None:
+        """Delete the fleet of this try, of which nothing is known but what can be planned again."""
+        try:
+            self._running = self._plan(context, self.log.debug).spec
+            self.log.info("nobody looks after fleet %s any more: deleting it", self._running.fleet_id)
+            self._delete_running()
+        except Exception:  # the task has its own failure to tell
+            self.log.warning("cannot tell which fleet this task left behind: it is not deleted", exc_info=True)
 
     def _trigger(self, spec: FleetSpec) -> Any:
         import msgspec
@@ -176,19 +266,18 @@ class SparkFleetOperator(BaseOperator):
             driver_log_lines=self.driver_log_lines,
         )
 
-    def _time_left(self) -> timedelta | None:
-        return self.execution_timeout
-
     async def _submit(self, plan: FleetPlan) -> None:
-        from airflow_provider_spotmix.fleet.submit import submit
+        from airflow_provider_spotmix.operators.submission import submit_patiently
 
-        kube = await self._hook().cluster().connect()
+        kube = await self._where().connect()
         try:
-            await submit(kube, plan, tell=self._tell)
+            await submit_patiently(kube, plan, tell=self._tell)
         finally:
             await kube.close()
 
     async def _run_here(self, plan: FleetPlan) -> dict[str, Any]:
+        """Submit and look after the fleet in this worker; return an event as the trigger's."""
+        from airflow_provider_spotmix.core.errors import SpotmixError
         from airflow_provider_spotmix.fleet.hub import Hub
         from airflow_provider_spotmix.fleet.runner import run_fleet
 
@@ -196,18 +285,18 @@ class SparkFleetOperator(BaseOperator):
         try:
             await self._submit(plan)
             report = await run_fleet(
-                hub, self._hook().cluster(), plan.spec, tell=self._tell, driver_log_lines=self.driver_log_lines
+                hub, self._where(), plan.spec, tell=self._tell, driver_log_lines=self.driver_log_lines
             )
-            return self._outcome({"report": report.to_dict()})
+        except SpotmixError as error:
+            return {"error": str(error)}
         finally:
             await hub.close()
-            if self.delete_on_termination:
-                await self._delete(plan.spec)
+        return {"report": report.to_dict()}
 
     async def _delete(self, spec: FleetSpec) -> None:
         from airflow_provider_spotmix.fleet.submit import delete_fleet
 
-        kube = await self._hook().cluster().connect()
+        kube = await self._where().connect()
         try:
             await delete_fleet(kube, spec)
         finally:

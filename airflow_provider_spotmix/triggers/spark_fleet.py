@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 
@@ -67,6 +68,8 @@ class SparkFleetTrigger(BaseTrigger):
                 tell=self._tell,
                 driver_log_lines=self.driver_log_lines,
             )
+        except AirflowNotFoundException as error:
+            payload["error"] = f"in the triggerer, {error} (an environment variable must be set there too)"
         except (KubeError, SpotmixError) as error:
             payload["error"] = str(error)
         else:

@@ -1,0 +1,200 @@
+"""The life of a task on a real API server: how it ends, what it says, and that it leaves no fleet behind.
+
+Real Airflow processes and real Spark are in tests/e2e; here Spark is played, and every end takes about a second.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+    TaskDeferred,
+)
+from airflow.sdk.execution_time.timeout import timeout
+
+from airflow_provider_spotmix.fleet.report import SCHEMA
+from airflow_provider_spotmix.lab.lab import Lab
+from airflow_provider_spotmix.triggers.spark_fleet import SparkFleetTrigger
+from tests.support.fleet_task import FleetTask
+
+pytestmark = pytest.mark.cluster
+
+NewTask = Callable[..., FleetTask]
+
+
+@pytest.fixture
+def new_task(lab: Lab, namespace: str, monkeypatch: pytest.MonkeyPatch) -> NewTask:
+    monkeypatch.setenv("AIRFLOW_CONN_SPOTMIX_DEFAULT", f"spotmix://?kube_config_path={lab.kubeconfig}")
+    return lambda **arguments: FleetTask(lab.kubeconfig, namespace, **arguments)
+
+
+def deferred(task: FleetTask) -> SparkFleetTrigger:
+    """Run the task until it defers; its trigger as the triggerer gets it."""
+    with pytest.raises(TaskDeferred) as caught:
+        task.operator.execute(task.context)
+    assert caught.value.method_name == "execute_complete"
+    _, arguments = caught.value.trigger.serialize()
+    return SparkFleetTrigger(**arguments)
+
+
+def event_of(trigger: SparkFleetTrigger, task: FleetTask) -> dict[str, Any]:
+    """Run the trigger to its end."""
+
+    async def run(_: Any) -> dict[str, Any]:
+        from airflow_provider_spotmix.fleet.hub import Hub
+
+        events = [event.payload async for event in trigger.run()]
+        await Hub.shared().close()
+        assert len(events) == 1
+        found: dict[str, Any] = events[0]
+        return found
+
+    return task.on_cluster(run)
+
+
+def test_it_submits_and_defers(new_task: NewTask) -> None:
+    task = new_task()
+    deferred(task)
+    assert task.applications() == [task.plan().applications[0]["metadata"]["name"]]
+
+
+def test_success_returns_the_report_and_deletes_the_application(new_task: NewTask) -> None:
+    task = new_task()
+    trigger = deferred(task)
+    task.play("COMPLETED")
+    report = task.new_operator().execute_complete(task.context, event_of(trigger, task))
+    assert (report["schema"], report["result"]) == (SCHEMA, "succeeded")
+    assert task.applications() == []
+
+
+def test_failure_tells_the_operators_own_words(new_task: NewTask) -> None:
+    task = new_task()
+    trigger = deferred(task)
+    task.play("FAILED", "driver container failed with ExitCode: 1")
+    with pytest.raises(AirflowException, match=r"failed: .* FAILED: driver container failed with ExitCode: 1"):
+        task.new_operator().execute_complete(task.context, event_of(trigger, task))
+    assert task.applications() == []
+
+
+def test_what_is_over_can_be_kept(new_task: NewTask) -> None:
+    task = new_task(delete_on_termination=False)
+    trigger = deferred(task)
+    task.play("COMPLETED")
+    task.new_operator().execute_complete(task.context, event_of(trigger, task))
+    assert len(task.applications()) == 1
+
+
+def test_what_nobody_looks_after_is_not_kept(new_task: NewTask) -> None:
+    """The trigger gave up: the application may still run."""
+    task = new_task(delete_on_termination=False)
+    trigger = deferred(task)
+    with pytest.raises(AirflowException, match="checkpoint"):
+        task.new_operator().execute_complete(task.context, {"spec": trigger.spec, "error": "a newer checkpoint"})
+    assert task.applications() == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        pytest.param(TriggerFailureReason.TRIGGER_TIMEOUT.value, TaskDeferralTimeout, id="execution-timeout"),
+        pytest.param(TriggerFailureReason.TRIGGER_FAILURE.value, TaskDeferralError, id="trigger-broke"),
+    ],
+)
+def test_a_trigger_that_ends_without_an_event_leaves_no_fleet(
+    new_task: NewTask, reason: str, error: type[Exception]
+) -> None:
+    task = new_task()
+    deferred(task)
+    with pytest.raises(error, match=reason):
+        task.new_operator().resume_execution(TRIGGER_FAIL_REPR, {"error": reason}, task.context)
+    assert task.applications() == []
+
+
+def test_a_later_try_does_not_touch_the_fleet_of_another(new_task: NewTask) -> None:
+    mine, other = new_task(), new_task()
+    deferred(mine), deferred(other)
+    with pytest.raises(TaskDeferralError):
+        mine.new_operator().resume_execution(TRIGGER_FAIL_REPR, None, mine.context)
+    assert task_names(other) == other.applications()
+
+
+def task_names(task: FleetTask) -> list[str]:
+    return [application["metadata"]["name"] for application in task.plan().applications]
+
+
+def test_without_a_triggerer_it_runs_in_the_worker(new_task: NewTask) -> None:
+    task = new_task(deferrable=False)
+    with task.meanwhile(lambda: task.play("COMPLETED")):
+        report = task.operator.execute(task.context)
+    assert report["result"] == "succeeded"
+    assert task.applications() == []
+
+
+def test_the_worker_is_told_to_stop(new_task: NewTask, on_sigusr1: Callable[[Any], None]) -> None:
+    """Airflow's handler of SIGTERM calls `on_kill` and returns."""
+    task = new_task(deferrable=False)
+    left: list[list[str]] = []
+
+    def handler(*_: Any) -> None:
+        task.operator.on_kill()
+        left.append(task.applications())
+
+    on_sigusr1(handler)
+    with (
+        task.meanwhile(lambda: os.kill(os.getpid(), signal.SIGUSR1)),
+        pytest.raises(AirflowException, match="killed, and its fleet with it"),
+    ):
+        task.operator.execute(task.context)
+    assert left == [[]], "Airflow may kill the process as soon as on_kill has returned"
+
+
+def test_the_execution_timeout_strikes_in_the_worker(new_task: NewTask) -> None:
+    task = new_task(deferrable=False)
+    with pytest.raises(AirflowTaskTimeout), timeout(3):  # type: ignore[no-untyped-call]  # Airflow's
+        task.operator.execute(task.context)
+    assert task.applications() == []
+
+
+def test_the_application_is_gone_already(new_task: NewTask) -> None:
+    task = new_task()
+    trigger = deferred(task)
+    task.operator.on_kill()
+    assert task.applications() == []
+    task.operator.on_kill()
+    with pytest.raises(AirflowException, match="gave up"):
+        task.new_operator().execute_complete(task.context, {"spec": trigger.spec, "error": "gave up"})
+
+
+def test_an_api_server_that_is_gone_does_not_hide_the_outcome(
+    new_task: NewTask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = new_task()
+    trigger = deferred(task)
+    task.play("FAILED", "out of luck")
+    event = event_of(trigger, task)
+    monkeypatch.setenv("AIRFLOW_CONN_SPOTMIX_DEFAULT", "spotmix://?kube_config_path=/nowhere")
+    with pytest.raises(AirflowException, match="out of luck"):
+        task.new_operator().execute_complete(task.context, event)
+    assert (
+        f"kubectl --namespace {task.namespace} delete sparkapplication {task_names(task)[0]}" in capsys.readouterr().out
+    )
+
+
+@pytest.fixture
+def on_sigusr1() -> Iterator[Callable[[Any], None]]:
+    before = signal.getsignal(signal.SIGUSR1)
+
+    def install(handler: Any) -> None:
+        signal.signal(signal.SIGUSR1, handler)
+
+    yield install
+    signal.signal(signal.SIGUSR1, before)
