@@ -14,7 +14,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core.errors import CheckpointError
-from airflow_provider_spotmix.core.state import Account, ApplicationState, FleetState, Loss, Replacement, Vacancy
+from airflow_provider_spotmix.core.state import (
+    Account,
+    ApplicationState,
+    FleetState,
+    Loss,
+    OpenAccount,
+    Replacement,
+    Vacancy,
+)
 from airflow_provider_spotmix.core.table import Numbers
 
 SCHEMA = 1
@@ -32,6 +40,7 @@ class ApplicationCheckpoint(Struct, frozen=True, kw_only=True, omit_defaults=Tru
     highest_executor_id: int = 0
     released_ids: tuple[tuple[int, int], ...] = ()  # first and last of each unbroken run
     past_submissions: tuple[str, ...] = ()
+    open_accounts: dict[int, OpenAccount] = {}
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,6 +72,7 @@ def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...]
                 highest_executor_id=app.highest_executor_id,
                 released_ids=tuple(app.released_ids.runs()),
                 past_submissions=app.past_submissions,
+                open_accounts=_open_accounts(app),
             )
             for app in state.applications.values()
         },
@@ -82,6 +92,15 @@ def _vacancies(app: ApplicationState) -> tuple[Vacancy, ...]:
     return tuple(sorted((*app.vacancies.values(), *filling), key=lambda vacancy: vacancy.loss.seat))
 
 
+def _open_accounts(app: ApplicationState) -> dict[int, OpenAccount]:
+    """Executors that hold a node now. Their pods may be gone before the next controller can ask for how long."""
+    return {
+        e.pod.executor_id: OpenAccount(e.placed_pool, e.pod.scheduled_at)
+        for e in app.executors.values()
+        if not e.accounted and e.placed_pool and e.pod.scheduled_at is not None
+    }
+
+
 def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
     """Put a checkpoint into a state of which nothing has been seen yet."""
     applications = dict(state.applications)
@@ -93,6 +112,7 @@ def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
                 highest_executor_id=saved.highest_executor_id,
                 released_ids=Numbers.of_runs(saved.released_ids),
                 past_submissions=saved.past_submissions,
+                open_accounts=saved.open_accounts,
             )
             for vacancy in saved.vacancies:
                 app = app.with_vacancy(vacancy)

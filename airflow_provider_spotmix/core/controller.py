@@ -57,7 +57,9 @@ def _executor_observed(turn: Turn, event: ev.ExecutorObserved) -> None:
         return  # an answer that was overtaken by the news of its end
     if pod.executor_id > app.highest_executor_id:
         turn.application(app.name, highest_executor_id=pod.executor_id)
-    executor = replace(known, pod=pod) if known else Executor(pod=pod, released=released)
+    # Recovering: an account that is closed and not among the open ones was closed before.
+    accounted = released and pod.ended and pod.executor_id not in app.open_accounts
+    executor = replace(known, pod=pod) if known else Executor(pod=pod, released=released, accounted=accounted)
     executor = see_placed(turn, app.name, executor)
     if pod.deleting or pod.ended:
         executor = release(turn, app.name, executor)
@@ -90,6 +92,7 @@ def _enter_submission(turn: Turn, name: str, submission: str) -> bool:
         turn.tell(f"{name}: the driver was restarted; its new submission {submission} starts with fresh seats")
         for executor in list(app.executors.values()):
             turn.account(name, executor, turn.at, estimated=True)
+        turn.close_open_accounts(name)
     turn.application(
         name,
         submission=submission,
@@ -173,6 +176,7 @@ def _synced(turn: Turn, event: ev.Synced) -> None:
     if first:
         for name in list(turn.state.applications):
             infer_losses(turn, name)
+            turn.close_open_accounts(name)
     _rescue_all(turn)
 
 
@@ -197,12 +201,13 @@ def _application_deleted(turn: Turn, event: ev.ApplicationDeleted) -> None:
 
 
 def _finish_if_over(turn: Turn) -> None:
-    apps = turn.state.applications.values()
-    if not all(app.phase.over for app in apps):
+    if not all(app.phase.over for app in turn.state.applications.values()):
         return
     for app, executor in list(turn.state.executors()):
         turn.account(app.name, executor, turn.at)
-    failed = [app for app in apps if app.phase is not ev.ApplicationPhase.SUCCEEDED]
+    for name in list(turn.state.applications):
+        turn.close_open_accounts(name)
+    failed = [app for app in turn.state.applications.values() if app.phase is not ev.ApplicationPhase.SUCCEEDED]
     message = "; ".join(f"{app.name} {app.state}: {app.message or 'no reason given'}" for app in failed)
     turn.state = replace(turn.state, finished=True)
     turn.actions.append(Finish(cause=turn.cause, succeeded=not failed, message=message))

@@ -117,6 +117,13 @@ class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
     estimated: bool = False
 
 
+class OpenAccount(Struct, frozen=True, array_like=True):
+    """An executor's account that a checkpoint found open: whoever takes over may never see the executor again."""
+
+    pool: str
+    since: float
+
+
 class Tally(Struct, frozen=True):
     """What every decision asks of an application's executors, kept up to date instead of counted anew.
 
@@ -199,6 +206,7 @@ class ApplicationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tally: Tally = Tally()
     highest_executor_id: int = 0
     released_ids: Numbers = Numbers()
+    open_accounts: dict[int, OpenAccount] = {}  # by number; from a checkpoint, until everything has been seen
 
     def with_executor(self, executor: Executor) -> ApplicationState:
         """Return the application with a new or changed executor."""

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import AnyAction, SaveCheckpoint, Tell
-from airflow_provider_spotmix.core.state import Account, ApplicationState, Executor, FleetState
+from airflow_provider_spotmix.core.state import Account, ApplicationState, Executor, FleetState, OpenAccount
 
 
 class Turn:
@@ -57,10 +57,23 @@ class Turn:
         if executor.accounted or pod.scheduled_at is None or not executor.placed_pool:
             return
         self.executor(name, executor, accounted=True)
-        account = self.state.ledger.get(executor.placed_pool, Account())
+        self._enter(OpenAccount(executor.placed_pool, pod.scheduled_at), until, estimated=estimated)
+
+    def close_open_accounts(self, name: str) -> None:
+        """Close the accounts of executors that ended unseen: at some time before now."""
+        app = self.state.applications[name]
+        here = {executor.pod.executor_id for executor in app.executors.values()}
+        for number, account in app.open_accounts.items():
+            if number not in here:
+                self._enter(account, self.at, estimated=True)
+                self.save()
+        self.application(name, open_accounts={})
+
+    def _enter(self, opened: OpenAccount, until: float, *, estimated: bool) -> None:
+        account = self.state.ledger.get(opened.pool, Account())
         account = Account(
             executors=account.executors + 1,
-            seconds=account.seconds + max(0.0, until - pod.scheduled_at),
+            seconds=account.seconds + max(0.0, until - opened.since),
             estimated=account.estimated or estimated,
         )
-        self.state = replace(self.state, ledger={**self.state.ledger, executor.placed_pool: account})
+        self.state = replace(self.state, ledger={**self.state.ledger, opened.pool: account})

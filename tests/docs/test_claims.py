@@ -111,7 +111,7 @@ def test_every_option_of_the_configuration_is_listed() -> None:
 
 
 def test_presets_are_told() -> None:
-    assert [name for name in PRESETS if f"The preset `{name}`" not in page("connection.md")] == []
+    assert [name for name in PRESETS if f"| `{name}`" not in page("connection.md")] == []
 
 
 def test_pools_that_are_shown_can_be_read() -> None:

@@ -1,0 +1,71 @@
+"""The ledger over an outage of the controller: every executor is in it once, and what was guessed says so."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from airflow_provider_spotmix.core import checkpoint as cp
+from airflow_provider_spotmix.core.events import ApplicationPhase
+from airflow_provider_spotmix.core.state import Account, FleetState
+from tests.core.vocabulary import (
+    ON_DEMAND,
+    SPOT,
+    application,
+    evicted,
+    fleet,
+    observed,
+    on,
+    run,
+    running,
+    started,
+    synced,
+)
+
+TWO = fleet("50:50", executors=2)  # number 1 is on on-demand, number 2 on spot
+LIVES = running(1, seat=0, pool=ON_DEMAND)
+
+
+def interrupted() -> FleetState:
+    """The spot executor is going away since second 60; that was written down."""
+    state = started(TWO)
+    return run(state, evicted(on(state, SPOT), at=60))
+
+
+def taken_over(state: FleetState, *, ended: bool) -> FleetState:
+    """Another controller begins at second 100 with the checkpoint; the spot executor has ended, or not yet."""
+    restored = cp.restore(FleetState.new(TWO), cp.decode(cp.encode(cp.take(state, holder="other"))))
+    restored = run(restored, observed(LIVES))
+    if not ended:
+        restored = run(restored, evicted(running(2, seat=1, pool=SPOT), at=90))
+    return run(restored, synced(100))
+
+
+@pytest.mark.parametrize(
+    ("ended", "spot"),
+    [
+        pytest.param(True, Account(executors=1, seconds=100, estimated=True), id="ended-unseen-before-now"),
+        pytest.param(False, Account(executors=1, seconds=160, estimated=False), id="still-there-and-seen-to-its-end"),
+    ],
+)
+def test_an_executor_that_was_going_away_when_the_controller_died(ended: bool, spot: Account) -> None:
+    state = run(taken_over(interrupted(), ended=ended), application(ApplicationPhase.SUCCEEDED, at=160))
+    assert state.ledger == {SPOT: spot, ON_DEMAND: Account(executors=1, seconds=160)}
+
+
+def test_an_application_that_was_over_before_anybody_came_back() -> None:
+    restored = cp.restore(FleetState.new(TWO), cp.take(interrupted(), holder="other"))
+    state = run(restored, application(ApplicationPhase.SUCCEEDED, at=200))
+    assert state.ledger == {
+        SPOT: Account(executors=1, seconds=200, estimated=True),
+        ON_DEMAND: Account(executors=1, seconds=200, estimated=True),
+    }
+
+
+def test_a_closed_account_is_not_opened_again() -> None:
+    """The pod of an executor that ended may stay for a while, and is found again by the next controller."""
+    ended = replace(running(2, seat=1, pool=SPOT), phase="Failed", finished_at=None, disruption="EvictionByEvictionAPI")
+    state = run(started(TWO), observed(ended, at=70))
+    restored = cp.restore(FleetState.new(TWO), cp.take(state, holder="other"))
+    again = run(restored, observed(LIVES), observed(ended, at=100), synced(101))
+    assert again.ledger[SPOT] == state.ledger[SPOT]
