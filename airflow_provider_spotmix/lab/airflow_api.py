@@ -13,7 +13,21 @@ import httpx
 from airflow_provider_spotmix.lab.errors import LabError
 
 Json = dict[str, Any]
+Update = Callable[[str], None]
 OVER = ("success", "failed", "upstream_failed", "skipped", "removed")
+POLL_SECONDS = 0.2
+# What the health endpoint calls a component; that it answers at all is the api-server's health.
+_NAMES_IN_HEALTH = {
+    "api-server": "",
+    "postgres": "metadatabase",
+    "scheduler": "scheduler",
+    "dag-processor": "dag_processor",
+    "triggerer": "triggerer",
+}
+
+
+def _nothing(_: str) -> None:
+    """Tell nobody."""
 
 
 class AirflowApi:
@@ -31,12 +45,17 @@ class AirflowApi:
         self._credentials = {"username": username, "password": password}
 
     def unhealthy(self) -> list[str]:
-        """Return the components that are not healthy (yet)."""
+        """Return the components that are not healthy (yet): all of them while the api-server does not answer."""
         try:
             health = self._http.get("/api/v2/monitor/health").raise_for_status().json()
         except httpx.HTTPError:
-            return ["api-server"]
-        return [name for name, state in health.items() if state["status"] != "healthy"]
+            return list(_NAMES_IN_HEALTH)
+        return [name for name, key in _NAMES_IN_HEALTH.items() if key and health[key]["status"] != "healthy"]
+
+    def triggerers(self) -> list[int]:
+        """Return the job ids of the triggerers whose heartbeat is not too old."""
+        jobs = self.call("GET", "/api/v2/jobs?job_type=TriggererJob&is_alive=true")["jobs"]
+        return sorted(job["id"] for job in jobs)
 
     def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> None:
         """Wait until the DAG has been parsed.
@@ -65,31 +84,54 @@ class AirflowApi:
         """Return the state of a DAG run."""
         return str(self.call("GET", _run(dag_id, run_id))["state"])
 
-    def wait_for_run(
-        self, dag_id: str, run_id: str, *, timeout: float, update: Callable[[str], None] = lambda _: None
-    ) -> str:
-        """Wait until a DAG run is over and return its state.
+    def wait_for_run(self, dag_id: str, run_id: str, *states: str, timeout: float, update: Update = _nothing) -> str:
+        """Wait until a DAG run is in one of the states (by default: over) and return its state.
+
+        Args:
+            dag_id: the DAG.
+            run_id: the run.
+            states: states of a DAG run, such as ``running``.
+            timeout: in seconds.
+            update: called with the state at every look.
 
         Raises:
-            LabError: it is not over in time.
+            LabError: it is not in time, or is over in another state.
 
         """
-        return self._wait(lambda: self.run_state(dag_id, run_id), OVER, f"run {run_id} of {dag_id}", timeout, update)
+        return _wait(
+            lambda: self.run_state(dag_id, run_id), states or OVER, f"run {run_id} of {dag_id}", timeout, update
+        )
 
     def wait_for_task(
-        self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float, map_index: int = -1
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        *states: str,
+        timeout: float,
+        map_index: int = -1,
+        update: Update = _nothing,
     ) -> str:
-        """Wait until a task instance is in one of the states (by default: over) and return it.
+        """Wait until a task instance is in one of the states (by default: over) and return its state.
+
+        Args:
+            dag_id: the DAG.
+            run_id: the run.
+            task_id: the task.
+            states: states of a task instance, such as ``running``, ``deferred`` or ``None`` (cleared).
+            timeout: in seconds.
+            map_index: of a mapped task.
+            update: called with the state at every look.
 
         Raises:
-            LabError: it is not in time.
+            LabError: it is not in time, or is over in another state.
 
         """
 
         def state() -> str:
             return str(self.task_instance(dag_id, run_id, task_id, map_index=map_index)["state"])
 
-        return self._wait(state, states or OVER, f"task {task_id} of run {run_id}", timeout, lambda _: None)
+        return _wait(state, states or OVER, f"task {task_id} of run {run_id}", timeout, update)
 
     def task_instance(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> Json:
         """Return a task instance."""
@@ -111,9 +153,15 @@ class AirflowApi:
         """Mark a task instance success or failed, as a person does."""
         self.call("PATCH", _task(dag_id, run_id, task_id, map_index), {"new_state": state})
 
-    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Clear a task instance, so that it runs again."""
-        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}
+    def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a DAG run success or failed, which ends its tasks."""
+        self.call("PATCH", _run(dag_id, run_id), {"state": state})
+
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Clear tasks of a run (by default all), so that they run again."""
+        body: Json = {"dry_run": False, "dag_run_id": run_id, "only_failed": False}
+        if task_ids:
+            body["task_ids"] = list(task_ids)
         self.call("POST", f"/api/v2/dags/{quote(dag_id)}/clearTaskInstances", body)
 
     def delete_run(self, dag_id: str, run_id: str) -> None:
@@ -134,28 +182,33 @@ class AirflowApi:
         self, method: str, path: str, body: Json | None = None, *, allow: tuple[int, ...] = ()
     ) -> httpx.Response:
         if "Authorization" not in self._http.headers:
-            token = self._http.post("/auth/token", json=self._credentials).raise_for_status().json()["access_token"]
-            self._http.headers["Authorization"] = f"Bearer {token}"
+            self._log_in()
         answer = self._http.request(method, path, json=body)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:  # a token lives for a day; a person's Airflow longer
+            self._log_in()
+            answer = self._http.request(method, path, json=body)
         if answer.is_error and answer.status_code not in allow:
             raise LabError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:500]}")
         return answer
 
-    def _wait(
-        self,
-        state: Callable[[], str],
-        wanted: tuple[str, ...],
-        what: str,
-        timeout: float,
-        update: Callable[[str], None],
-    ) -> str:
-        deadline = time.monotonic() + timeout
-        while (found := state()) not in wanted:
-            update(found)
-            if time.monotonic() > deadline:
-                raise LabError(f"{what} is {found} after {timeout:.0f} s, not {' or '.join(wanted)}")
-            time.sleep(0.3)
-        return found
+    def _log_in(self) -> None:
+        answer = self._http.post("/auth/token", json=self._credentials)
+        if answer.is_error:
+            user = self._credentials["username"]
+            raise LabError(f"Airflow answered {answer.status_code} to the log-in of {user!r}: {answer.text[:500]}")
+        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def _wait(state: Callable[[], str], wanted: tuple[str, ...], what: str, timeout: float, update: Update) -> str:
+    deadline = time.monotonic() + timeout
+    while (found := state()) not in wanted:
+        update(found)
+        if found in OVER:
+            raise LabError(f"{what} is over, and {found}, not {' or '.join(wanted)}")
+        if time.monotonic() > deadline:
+            raise LabError(f"{what} is {found} after {timeout:.0f} s, not {' or '.join(wanted)}")
+        time.sleep(POLL_SECONDS)
+    return found
 
 
 def _line(message: str | Json) -> str:
