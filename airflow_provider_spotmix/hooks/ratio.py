@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -127,7 +126,8 @@ def _spot_share(value: Any, pools: Sequence[Pool]) -> dict[str, Fraction]:
 def _number(value: Any, what: str) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal | Fraction):
         raise InvalidMixError(f"{what} is {_shown(value)}, no number; {_FORMS}")
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
+    # math's own test raises on a signalling NaN.
+    if isinstance(value, float | Decimal) and not Decimal(value).is_finite():
         raise InvalidMixError(f"{what} is {value}; give a finite number")
     number = _exact(value, what)
     if number < 0:
