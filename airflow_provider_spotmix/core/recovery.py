@@ -40,10 +40,12 @@ def _seats_of(state: FleetState, name: str, missing: list[int]) -> list[tuple[in
     """Which seats, of which pools, the missing ones have left: nowhere written down, but nearly always certain.
 
     Seats are first given in the order of the numbers; later ones sit wherever somebody went. A number whose pod nobody
-    had placed yet leaves no seat behind, it is merely asked for again: so is any above one that still waits.
+    had placed yet leaves no seat behind, it is merely asked for again: in a fleet that is starting, so is any above one
+    that still waits.
     """
     app = state.applications[name]
-    first_waiting = min(app.tally.waiting.values(), default=app.highest_executor_id + 1)
+    starting = app.tally.waiting.values() if state.initial is None else ()
+    first_waiting = min(starting, default=app.highest_executor_id + 1)
     taken = app.tally.held | app.tally.vacant
     free = [seat for seat in range(app.executors_expected) if seat not in taken]
     own = {number: number - 1 for number in missing if number <= app.executors_expected and number - 1 not in taken}

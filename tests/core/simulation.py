@@ -254,7 +254,9 @@ class Simulation:
         here = {pod.facts.uid for pod in self.cluster.pods if pod.exists}
         for uid in [uid for uid in self.known if uid not in here]:
             self.blinded = True
-            self.hear(self.cluster.removed(self.cluster.by_uid(uid), facts=self.known[uid]))
+            pod = self.cluster.by_uid(uid)
+            self.unseen += pod.patched_alive and self.known[uid].gated  # nobody can find out that it was placed
+            self.hear(self.cluster.removed(pod, facts=self.known[uid]))
         self.list_pods()
         self.is_synced()
 
