@@ -8,7 +8,7 @@ from airflow_provider_spotmix.core.events import NodeFacts, PodFacts
 from airflow_provider_spotmix.manifests import labels
 
 if TYPE_CHECKING:
-    from airflow_provider_spotmix.kube.objects import Condition, ContainerStateTerminated, Node, Pod
+    from airflow_provider_spotmix.kube.objects import Condition, ContainerStateTerminated, Node, Pod, Timestamp
 
 
 def pod_facts(pod: Pod) -> PodFacts | None:
@@ -29,9 +29,9 @@ def pod_facts(pod: Pod) -> PodFacts | None:
         gated=any(gate.name == labels.GATE for gate in pod.spec.scheduling_gates),
         node=pod.spec.node_name,
         deleting=pod.metadata.deletion_timestamp is not None,
-        created_at=pod.metadata.creation_timestamp or 0.0,
-        scheduled_at=scheduled.last_transition_time if scheduled else None,
-        finished_at=ended.finished_at if ended else None,
+        created_at=_seconds(pod.metadata.creation_timestamp) or 0.0,
+        scheduled_at=_seconds(scheduled.last_transition_time) if scheduled else None,
+        finished_at=_seconds(ended.finished_at) if ended else None,
         disruption=disruption.reason if disruption else "",
         reason=pod.status.reason,
         exit_code=ended.exit_code if ended else None,
@@ -49,6 +49,11 @@ def node_facts(node: Node) -> NodeFacts:
         ready=_condition(node.status.conditions, "Ready") is not None,
         taints=tuple(taint.key for taint in node.spec.taints),
     )
+
+
+def _seconds(time: Timestamp | None) -> float | None:
+    """Return a plain number: the core writes it down, and only plain values can be."""
+    return None if time is None else float(time)
 
 
 def _condition(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
