@@ -31,8 +31,10 @@ __all__ = ["COMPONENTS", "AirflowConfig", "AirflowHarness"]
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_SECONDS = 180.0
+END_SECONDS = 20.0
 _SETTINGS = "settings.json"  # also tells that a directory is a home of ours
 _TAIL_LINES = 30
+_FOR_ALL = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT)
 
 
 class AirflowHarness:
@@ -167,21 +169,29 @@ class AirflowHarness:
         self._run(_name(component, instance), command, env=self.environment())
 
     def kill(self, component: str, number: signal.Signals = signal.SIGKILL, *, instance: int = 1) -> None:
-        """Send a signal to a component and all that it has started, and wait until they have ended.
+        """Send a signal to a component and wait until it and all that it has started have ended.
+
+        Args:
+            component: one of `COMPONENTS`.
+            number: SIGKILL, SIGSTOP and SIGCONT reach its children too, others only itself, which then ends them.
+                After SIGSTOP and SIGCONT nothing ends, and nothing is waited for.
+            instance: which of several.
 
         Raises:
-            LabError: it does not run, or has not ended after ten seconds.
+            LabError: it does not run, or has not ended in time.
 
         """
         name = _name(component, instance)
         parent = self._process(name)
         members = [ProcessId.of(process.pid) for process in (parent, *parent.children(recursive=True))]
-        for member in members:
+        for member in members if number in _FOR_ALL else members[:1]:
             member.end(number)
-        deadline = time.monotonic() + 10
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            return
+        deadline = time.monotonic() + END_SECONDS
         for member in members:
             if not member.wait(max(0.0, deadline - time.monotonic())):
-                raise LabError(f"process {member.pid} of {name} still runs 10 s after {number.name}")
+                raise LabError(f"process {member.pid} of {name} still runs {END_SECONDS:.0f} s after {number.name}")
 
     def restart(self, component: str, *, instance: int = 1) -> None:
         """Stop a component as an administrator would, start it, and wait until it is healthy."""

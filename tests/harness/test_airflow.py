@@ -2,82 +2,149 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from airflow_provider_spotmix.lab.airflow import AirflowConfig, AirflowHarness
+from airflow_provider_spotmix.lab.airflow_api import AirflowApi
 from airflow_provider_spotmix.lab.errors import LabError
+from tests.harness.conftest import DAGS, family
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
 
-DAG = """
-import datetime as dt
-from airflow.sdk import DAG, task
-from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
-
-with DAG("harness", schedule=None):
-    @task
-    def answer():
-        print("a line of the task's log")
-        return {"answer": 42}
-    answer() >> TimeDeltaSensor(task_id="wait", delta=dt.timedelta(seconds=15), deferrable=True)
-"""
+DAG = "harness"
+TAKEOVER_SECONDS = 40.0
 
 
-@pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowHarness]:
-    dags = tmp_path_factory.mktemp("dags")
-    (dags / "harness.py").write_text(DAG)
-    home = tmp_path_factory.mktemp("airflow") / "home"
-    harness = AirflowHarness(home, AirflowConfig(dags=dags, logs=home.parent / "logs")).up()
-    processes = _family(harness)
-    yield harness
-    harness.down()
-    assert not home.exists()
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    assert alive == []
+@pytest.fixture
+def deferred(airflow: AirflowHarness, files: Path) -> Iterator[str]:
+    """A run whose task `wait` is deferred, in a triggerer, until `files` has a file of the run's name."""
+    run = airflow.api.trigger(DAG, conf={"file": (name := f"go-{time.monotonic_ns()}")}, run_id=name)
+    airflow.api.wait_for_task(DAG, run, "wait", "deferred", timeout=60)
+    _until(lambda: airflow.api.task_instance(DAG, run, "wait")["triggerer_job"] is not None, 20)
+    yield run
+    if airflow.api.run_state(DAG, run) == "running":  # or else it cannot be deleted
+        airflow.api.mark_run(DAG, run, "failed")
+    airflow.api.delete_run(DAG, run)
 
 
-def _family(harness: AirflowHarness) -> list[psutil.Process]:
-    parents = [psutil.Process(pid) for pid in harness.processes().values()]
-    return [*parents, *(child for parent in parents for child in parent.children(recursive=True))]
+def test_a_task_gets_connection_and_environment_and_its_result_and_log_can_be_read(
+    airflow: AirflowHarness, files: Path, deferred: str
+) -> None:
+    seen: list[str] = []
+    assert airflow.api.wait_for_task(DAG, deferred, "answer", timeout=60) == "success"
+    assert airflow.api.xcom(DAG, deferred, "answer") == {"answer": 42, "environment": "told to every process"}
+    assert "a line of the task's log" in airflow.api.task_log(DAG, deferred, "answer")
+    (files / deferred).touch()
+    assert airflow.api.wait_for_run(DAG, deferred, timeout=60, update=seen.append) == "success"
+    assert set(seen) <= {"running"}
 
 
-def test_a_task_runs_and_a_deferred_one_resumes_after_its_triggerer_was_killed(harness: AirflowHarness) -> None:
-    api = harness.api
-    run = api.trigger("harness")
-    assert api.wait_for_task("harness", run, "answer", timeout=60) == "success"
-    assert api.xcom("harness", run, "answer") == {"answer": 42}
-    assert "a line of the task's log" in api.task_log("harness", run, "answer")
-    api.wait_for_task("harness", run, "wait", "deferred", timeout=30)
-    before = harness.processes()["triggerer"]
-    harness.kill("triggerer")
-    assert "triggerer" not in harness.processes()
-    harness.start("triggerer")
-    assert harness.processes()["triggerer"] != before
-    assert api.wait_for_run("harness", run, timeout=90) == "success"
+def test_a_deferred_task_goes_on_after_its_triggerer_was_killed_and_restarted(
+    airflow: AirflowHarness, files: Path, deferred: str
+) -> None:
+    before = airflow.processes()["triggerer"]
+    airflow.kill("triggerer")
+    assert "triggerer" not in airflow.processes()
+    (files / deferred).touch()
+    airflow.start("triggerer")
+    assert airflow.processes()["triggerer"] != before
+    assert airflow.api.wait_for_run(DAG, deferred, timeout=TAKEOVER_SECONDS) == "success"
 
 
-def test_everything_listens_on_loopback_only(harness: AirflowHarness) -> None:
+def test_a_second_triggerer_takes_over_from_one_that_was_killed(
+    airflow: AirflowHarness, files: Path, deferred: str
+) -> None:
+    airflow.start("triggerer", instance=2)
+    try:
+        _until(lambda: len(airflow.api.triggerers()) == 2, TAKEOVER_SECONDS)
+        airflow.kill("triggerer")
+        (files / deferred).touch()
+        assert airflow.api.wait_for_run(DAG, deferred, timeout=TAKEOVER_SECONDS) == "success"
+    finally:
+        airflow.restart("triggerer")
+        airflow.kill("triggerer", signal.SIGTERM, instance=2)
+    _until(lambda: len(airflow.api.triggerers()) == 1, TAKEOVER_SECONDS)
+
+
+def test_a_triggerer_that_hangs_loses_its_triggers(airflow: AirflowHarness, files: Path, deferred: str) -> None:
+    airflow.kill("triggerer", signal.SIGSTOP)
+    try:
+        (files / deferred).touch()
+        airflow.start("triggerer", instance=2)
+        assert airflow.api.wait_for_run(DAG, deferred, timeout=TAKEOVER_SECONDS) == "success"
+    finally:
+        airflow.kill("triggerer", signal.SIGCONT)
+        airflow.kill("triggerer", signal.SIGTERM, instance=2)
+    airflow.wait_until_healthy("triggerer", timeout=30)
+
+
+def test_a_person_can_mark_and_clear_a_task(airflow: AirflowHarness, deferred: str) -> None:
+    api = airflow.api
+    api.mark(DAG, deferred, "wait", "failed")
+    assert api.wait_for_run(DAG, deferred, timeout=30) == "failed"
+    api.clear(DAG, deferred, "wait")
+    api.wait_for_task(DAG, deferred, "wait", "deferred", timeout=30)
+    assert api.task_instance(DAG, deferred, "wait")["try_number"] == 2
+    api.mark(DAG, deferred, "wait", "success")
+    assert api.wait_for_run(DAG, deferred, timeout=30) == "success"
+
+
+def test_waiting_for_what_can_no_longer_come_fails_at_once(airflow: AirflowHarness, deferred: str) -> None:
+    with pytest.raises(LabError, match=r"task answer of run .* is over, and success, not deferred"):
+        airflow.api.wait_for_task(DAG, deferred, "answer", "deferred", timeout=600)
+
+
+def test_the_viewer_may_look_but_not_touch(airflow: AirflowHarness, deferred: str) -> None:
+    viewer = AirflowApi(airflow.url, "viewer", airflow.viewer_password)
+    assert viewer.run_state(DAG, deferred) == "running"
+    with pytest.raises(LabError, match="answered 403 to PATCH"):
+        viewer.mark(DAG, deferred, "wait", "failed")
+
+
+def test_the_api_server_can_be_restarted(airflow: AirflowHarness, deferred: str) -> None:
+    airflow.restart("api-server")
+    assert airflow.api.run_state(DAG, deferred) == "running"
+
+
+def test_everything_listens_on_loopback_only(airflow: AirflowHarness) -> None:
     listening = {
         connection.laddr.ip
-        for process in _family(harness)
+        for process in family(airflow)
         for connection in process.net_connections(kind="tcp")
         if connection.status == psutil.CONN_LISTEN
     }
-    assert all(address.startswith("127.") for address in listening), listening
+    assert listening == {"127.0.0.1"}
 
 
-def test_attaching_finds_the_same_airflow(harness: AirflowHarness) -> None:
-    again = AirflowHarness.attach(harness.home, harness.config)
-    assert (again.url, again.processes()) == (harness.url, harness.processes())
+def test_attaching_finds_the_same_airflow(airflow: AirflowHarness) -> None:
+    again = AirflowHarness.attach(airflow.home, airflow.config)
+    assert (again.url, again.processes()) == (airflow.url, airflow.processes())
+
+
+def test_a_home_in_use_is_refused_and_left_alone(airflow: AirflowHarness) -> None:
+    other = AirflowHarness(airflow.home, airflow.config)
+    with pytest.raises(LabError, match="is running in"):
+        other.up()
+    other.down()
+    airflow.wait_until_healthy(timeout=10)
+
+
+def test_what_does_not_run_cannot_be_killed(airflow: AirflowHarness) -> None:
+    with pytest.raises(LabError, match="triggerer-3 does not run"):
+        airflow.kill("triggerer", instance=3)
+
+
+def test_a_directory_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis").touch()
+    with pytest.raises(LabError, match="files of somebody else"), AirflowHarness(tmp_path, AirflowConfig(dags=DAGS)):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
 
 
 def test_attaching_to_nothing_says_how_to_start_one(tmp_path: Path) -> None:
@@ -85,27 +152,21 @@ def test_attaching_to_nothing_says_how_to_start_one(tmp_path: Path) -> None:
         AirflowHarness.attach(tmp_path / "none", AirflowConfig(dags=tmp_path))
 
 
-def test_nothing_survives_an_owner_that_is_killed(tmp_path: Path) -> None:
-    """PostgreSQL stands for all components: they have one parent, and that one has the owner's lifeline."""
-    script = f"""
-import time
-from pathlib import Path
-from airflow_provider_spotmix.lab.supervision import Supervision
-home = Path({str(tmp_path / "home")!r}); home.mkdir()
-children = Supervision.start(home, ephemeral=True)
-children.run("sleep", ["sleep", "1000"], env={{}}, log=Path({str(tmp_path / "log")!r}), graceful=True)
-print(children.pids()["sleep"], flush=True)
-time.sleep(1000)
-"""
-    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
-    assert owner.stdout is not None
-    child = psutil.Process(int(owner.stdout.readline()))
-    owner.kill()
-    owner.wait()
-    deadline = time.monotonic() + 20
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not (child.is_running() and child.status() != psutil.STATUS_ZOMBIE)
-    while (tmp_path / "home").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not (tmp_path / "home").exists()
+def test_stopping_nothing_is_no_error(tmp_path: Path) -> None:
+    AirflowHarness.stop(tmp_path / "none")
+
+
+def test_a_component_that_does_not_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    harness = AirflowHarness(home, AirflowConfig(dags=DAGS, env={"AIRFLOW__CORE__AUTH_MANAGER": "nobody.NoManager"}))
+    with pytest.raises(LabError, match=r"(?s)ended with 1; the end of .*home\.logs/.*nobody"):
+        harness.up()
+    assert not home.exists()
+    assert (tmp_path / "home.logs" / "api-server.log").exists()
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        time.sleep(0.1)
