@@ -1,16 +1,8 @@
-"""A controller in the model cluster, under whatever a list of steps does to both, and an oracle that knows the truth.
-
-The oracle never asks the controller what it believes, but for its report: losses and replacements. To search longer
-than the tests do, and to have what fails shrunk: ``python -m tests.core.simulation COUNT [FIRST_SEED]``.
-"""
+"""A controller in the model cluster, under whatever a list of steps does to both; the oracle watches every step."""
 
 from __future__ import annotations
 
-import random
-import sys
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
@@ -19,85 +11,25 @@ from airflow_provider_spotmix.core import controller, journal
 from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Rescue, SaveCheckpoint
 from airflow_provider_spotmix.core.events import ApplicationPhase, PodFacts
-from airflow_provider_spotmix.core.spec import FleetSpec
-from airflow_provider_spotmix.core.state import Cause, FleetState, violations
-from tests.core.cluster_model import Cluster, ModelPod
-from tests.core.vocabulary import ON_DEMAND, fleet
+from airflow_provider_spotmix.core.state import FleetState, violations
+from tests.core.cluster_model import ModelPod
+from tests.core.oracle import Oracle, Run, Setup, Wrong
 
 Decide = Callable[[FleetState, ev.AnyEvent], controller.Decision]
-
-# What may happen at a step, the simplest first; the number is how often among 100 or so.
-STEPS = {
-    "allocate": 12,
-    "news": 24,
-    "answer": 14,
-    "start": 10,
-    "finish": 8,
-    "evict": 4,
-    "tick": 4,
-    "remove": 2,
-    "fail": 2,
-    "kill_node": 1,
-    "delete_node": 1,
-    "revive_node": 1,
-    "refuse": 3,
-    "lose_answer": 3,
-    "repeat_news": 2,
-    "resync": 1,
-    "crash": 2,
-    "recover": 4,
-    "restart_driver": 1,
-    "scale": 2,
-}
 Step = tuple[str, int]
 
 
-@dataclass(frozen=True)
-class Setup:
-    """One fleet."""
-
-    ratio: str = "40:60"
-    executors: int = 5
-    dynamic: bool = False
-    base: int = 0
-
-    @property
-    def spec(self) -> FleetSpec:
-        return fleet(self.ratio, executors=self.executors, dynamic=self.dynamic, base=self.base)
-
-
-@dataclass
-class Run:
-    """One controller's life."""
-
-    first: FleetState
-    entries: list[journal.Entry] = field(default_factory=list)
-
-
-class Wrong(AssertionError):  # noqa: N818 - what it says is the error
-    """The controller did what it must never do."""
-
-
-class Simulation:
+class Simulation(Oracle):
     """The controller, the calls and the news on the way."""
 
     def __init__(self, setup: Setup, decide: Decide = controller.decide) -> None:
-        self.setup = setup
-        self.spec = setup.spec
-        self.cluster = Cluster(setup.executors, [pool.name for pool in self.spec.pools])
+        super().__init__(setup)
         self.decide = decide
-        self.state = FleetState.new(self.spec)
-        self.run = Run(self.state)
         self.up = False
-        self.flying: list[Place | Rescue] = []
         self.known: dict[str, PodFacts] = {}
+        self.heard_of_end: set[str] = set()
         self.writes: list[str] = []
         self.finish: Finish | None = None
-        self.shaken = False  # seats may have been given up or given anew, so only a full fleet has the mix
-        self.blinded = False  # something happened while nobody watched: causes may stay unknown
-        self.heard_of_end: set[str] = set()
-        self.full = 0  # the last submission that had all its executors
-        self.unseen = 0
         self.recover(0)
 
     # -- the controller
@@ -361,114 +293,7 @@ class Simulation:
             raise Wrong("the fleet is not over")
         self.check_journal()
 
-    # -- the oracle
-
-    @property
-    def is_calm(self) -> bool:
-        """Whether Spark has all it wants, and all of that is placed."""
-        live = [pod for pod in self.cluster.current if pod.live]
-        wanted = 0 if self.cluster.stopping else self.cluster.wanted
-        return len(live) == wanted and not self.flying and not any(pod.facts.gated for pod in live)
-
-    def check(self) -> None:
-        """What holds at any moment."""
-        self.full = self.cluster.submission if self.is_calm else self.full
-        live = [pod for pod in self.cluster.current if pod.live and pod.facts.seat is not None]
-        twice = [seat for seat, count in Counter(pod.facts.seat for pod in live).items() if count > 1]
-        if twice:
-            raise Wrong(f"two executors on seat {twice}: {[pod.facts for pod in live if pod.facts.seat in twice]}")
-        if self.setup.dynamic:
-            return
-        house = self.house()
-        if len(house) > self.cluster.wanted:
-            raise Wrong(f"{len(house)} seats for {self.cluster.wanted} executors")
-        # Seats that were given up before anybody was placed on them are given anew, those of a blind spot perhaps in
-        # another order: then only the whole fleet has the mix.
-        if self.is_calm or not self.shaken:
-            self.check_mix(Counter(house.values()))
-
-    def house(self) -> dict[int, str]:
-        """Every seat of the submission that was ever given, and its pool: as labelled, or on the way."""
-        seats = {
-            pod.facts.seat: pod.facts.seat_pool
-            for pod in sorted(self.cluster.current, key=lambda pod: pod.patched)
-            if pod.facts.seat is not None and pod.patched_alive
-        }
-        for action in self.flying:
-            executor = self.cluster.by_uid(action.uid)
-            if (
-                isinstance(action, Place)
-                and executor in self.cluster.current
-                and executor.live
-                and executor.facts.gated
-            ):
-                seats[action.seat] = action.seat_pool
-        return {seat: pool for seat, pool in seats.items() if seat is not None}
-
-    def check_mix(self, seats: Counter[str]) -> None:
-        mix, base = self.spec.mix, min(self.spec.mix.on_demand_base, sum(seats.values()))
-        total, above = sum(share.weight for share in mix.shares), sum(seats.values()) - base
-        for share in mix.shares:
-            target = above * share.weight / total + (base if share.pool == mix.base_pool else 0)
-            if abs(seats[share.pool] - target) >= 1:
-                raise Wrong(f"seats {dict(seats)}: {share.pool} is {seats[share.pool]}, its target {target}")
-
-    def check_pool(self, action: Place) -> None:
-        """A lost spot seat's replacement is on on-demand; everybody else is where the seat says."""
-        executor = self.cluster.by_uid(action.uid)
-        placed = sorted(self.cluster.pods, key=lambda pod: pod.patched)
-        before = [p for p in placed if p.facts.seat == action.seat and p.submission == executor.submission]
-        # An executor that was deleted before its placement arrived may or may not count as one that was placed.
-        if self.blinded or self.setup.dynamic or not before or not before[-1].patched_alive:
-            allowed = {action.seat_pool, ON_DEMAND}
-        elif before[-1] is executor:
-            allowed = {before[-1].facts.placed_pool}
-        elif before[-1].lost == "application":
-            allowed = {action.seat_pool} | ({ON_DEMAND} if before[-1].facts.node in self.cluster.sick else set())
-        else:
-            allowed = {ON_DEMAND}
-        if action.pool not in allowed:
-            raise Wrong(f"{action}, which may only be on {allowed}")
-
-    def check_report(self) -> None:
-        """Everything is news of the past: what is there is explained, and what is reported is true."""
-        by_name = {pod.facts.name: pod for pod in self.cluster.pods}
-        losses = {loss.id for loss in self.state.losses}
-        replaced = {r.executor: r for r in self.state.replacements}
-        for facts in [pod.facts for pod in self.cluster.current if pod.live]:
-            if facts.placed_pool != facts.seat_pool:
-                known = replaced.get(facts.name)
-                if known is None or known.loss not in losses or known.pool != facts.placed_pool:
-                    raise Wrong(f"fallback {facts} is not explained")
-        for loss in self.state.losses:
-            pod = by_name.get(loss.executor)
-            # Of unknown cause: whoever was asked for before it went, but is seen after that, looks like a replacement.
-            true = not pod or pod.lost or pod.facts.node in self.cluster.sick
-            if pod and not true and (loss.cause is not Cause.UNKNOWN or pod.live):
-                raise Wrong(f"{loss} is reported, but it was not lost")
-        if not self.setup.dynamic and not self.cluster.stopping:
-            self.check_mix(Counter(self.house().values()))
-            self.check_spot_is_not_tried_again()
-
-    def check_spot_is_not_tried_again(self) -> None:
-        on_spot = sum(pod.patched_alive and pod.facts.placed_pool != ON_DEMAND for pod in self.cluster.current)
-        failures = self.failures()
-        seats = sum(pool != ON_DEMAND for pool in self.house().values())
-        if on_spot > seats + failures + self.unseen:
-            raise Wrong(f"{on_spot} executors were placed on spot for {seats} spot seats and {failures} failures")
-
-    def check_journal(self) -> None:
-        """What was written down repeats what was decided."""
-        lines = [journal.encode(entry) for entry in self.run.entries]
-        read = list(journal.read(lines))
-        state, replayed = journal.replay(self.run.first, [entry.event for entry in read])
-        if not (replayed == read == self.run.entries and state == self.state):
-            raise Wrong("the journal does not repeat the decisions")
-
     # -- helpers
-
-    def failures(self) -> int:
-        return sum(pod.lost == "application" for pod in self.cluster.current)
 
     def pick(self, which: int, what: Callable[[ModelPod], bool], *, everyone: bool = False) -> ModelPod | None:
         found = [pod for pod in (self.cluster.pods if everyone else self.cluster.current) if what(pod)]
@@ -486,52 +311,3 @@ def play(setup: Setup, steps: list[Step], decide: Decide = controller.decide) ->
     simulation.settle()
     simulation.end()
     return simulation
-
-
-def drawn(seed: int, length: int) -> tuple[Setup, list[Step]]:
-    """Steps by chance, the same for the same seed."""
-    chance = random.Random(seed)
-    setup = Setup(
-        ratio=chance.choice(["40:60", "40:60", "1:1", "3:1", "1:0", "2:1:2", "1:1:1:5"]),
-        executors=chance.randint(1, 9),
-        dynamic=chance.random() < 0.25,
-        base=chance.choice([0, 0, 0, 1, 2]),
-    )
-    names = chance.choices(list(STEPS), weights=list(STEPS.values()), k=length)
-    return setup, [(name, chance.randrange(1 << 12)) for name in names]
-
-
-def shrunk(setup: Setup, steps: list[Step]) -> list[Step]:
-    """The steps without those that the failure does not need."""
-    size = max(1, len(steps) // 2)
-    while size:
-        start = 0
-        while start < len(steps):
-            fewer = steps[:start] + steps[start + size :]
-            if fails(setup, fewer):
-                steps = fewer
-            else:
-                start += size
-        size //= 2
-    return steps
-
-
-def fails(setup: Setup, steps: list[Step]) -> AssertionError | None:
-    """What is wrong, if anything is."""
-    try:
-        play(setup, steps)
-    except AssertionError as error:
-        return error
-    return None
-
-
-if __name__ == "__main__":
-    count, first = [*map(int, sys.argv[1:]), *(1000, 0)[len(sys.argv) - 1 :]]
-    for seed in range(first, first + count):
-        setup, steps = drawn(seed, 50 + seed % 200)
-        if fails(setup, steps):
-            steps = shrunk(setup, steps)
-            sys.exit(f"seed {seed}: {setup}\n{steps}\n{fails(setup, steps)}")
-        if seed % 500 == 499:
-            sys.stdout.write(f"seed {seed}\n")
-            sys.stdout.flush()

@@ -8,7 +8,8 @@ import sys
 from airflow_provider_spotmix.core import journal
 from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Rescue, SaveCheckpoint, Tell
 from airflow_provider_spotmix.core.state import FleetState
-from tests.core.simulation import drawn, play
+from tests.core.search import drawn
+from tests.core.simulation import play
 from tests.core.vocabulary import fleet, observed, pod, synced
 
 

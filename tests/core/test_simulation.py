@@ -16,7 +16,8 @@ from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import Place, Rescue, SaveCheckpoint
 from airflow_provider_spotmix.core.controller import Decision
 from airflow_provider_spotmix.core.state import FleetState
-from tests.core import simulation
+from tests.core import search, simulation
+from tests.core.oracle import Wrong
 from tests.core.vocabulary import ON_DEMAND, SPOT
 
 Decide = simulation.Decide
@@ -26,17 +27,17 @@ PER_TEST = 75
 @pytest.mark.parametrize("first", range(0, 600, PER_TEST))
 def test_nothing_goes_wrong(first: int) -> None:
     for seed in range(first, first + PER_TEST):
-        setup, steps = simulation.drawn(seed, 40 + seed % 160)
-        if simulation.fails(setup, steps):
-            steps = simulation.shrunk(setup, steps)
-            pytest.fail(f"seed {seed}: {setup}\n{steps}\n{simulation.fails(setup, steps)}")
+        setup, steps = search.drawn(seed, 40 + seed % 160)
+        if search.fails(setup, steps):
+            steps = search.shrunk(setup, steps)
+            pytest.fail(f"seed {seed}: {setup}\n{steps}\n{search.fails(setup, steps)}")
 
 
 def test_the_steps_lead_to_everything_that_may_happen() -> None:
     """A simulation that is never unlucky proves nothing."""
     seen: set[str] = set()
     for seed in range(60):
-        run = simulation.play(*simulation.drawn(seed, 150))
+        run = simulation.play(*search.drawn(seed, 150))
         seen |= {loss.cause.value for loss in run.state.losses}
         seen |= {"fallback" for r in run.state.replacements if r.is_fallback}
         seen |= {"return" for r in run.state.replacements if r.seat_pool == SPOT == r.pool}
@@ -163,7 +164,7 @@ def test_the_oracle_notices_a_checkpoint_that_forgets_vacant_seats(monkeypatch: 
 
 def is_noticed(seed: int, decide: Decide) -> bool:
     try:
-        simulation.play(*simulation.drawn(seed, 150), decide)
-    except simulation.Wrong:
+        simulation.play(*search.drawn(seed, 150), decide)
+    except Wrong:
         return True
     return False

@@ -1,0 +1,163 @@
+"""The oracle of the simulation: what must be true of a controller, said by somebody who knows the truth.
+
+It never asks the controller what it believes, but for its report: losses and replacements.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from airflow_provider_spotmix.core import journal
+from airflow_provider_spotmix.core.actions import Place, Rescue
+from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.core.state import Cause, FleetState
+from tests.core.cluster_model import Cluster
+from tests.core.vocabulary import ON_DEMAND, fleet
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One fleet."""
+
+    ratio: str = "40:60"
+    executors: int = 5
+    dynamic: bool = False
+    base: int = 0
+
+    @property
+    def spec(self) -> FleetSpec:
+        return fleet(self.ratio, executors=self.executors, dynamic=self.dynamic, base=self.base)
+
+
+@dataclass
+class Run:
+    """One controller's life."""
+
+    first: FleetState
+    entries: list[journal.Entry] = field(default_factory=list)
+
+
+class Wrong(AssertionError):  # noqa: N818 - what it says is the error
+    """The controller did what it must never do."""
+
+
+class Oracle:
+    """What the cluster is, what is on the way to it, and what nobody can know."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.spec = setup.spec
+        self.cluster = Cluster(setup.executors, [pool.name for pool in self.spec.pools])
+        self.state = FleetState.new(self.spec)
+        self.run = Run(self.state)
+        self.flying: list[Place | Rescue] = []
+        self.shaken = False  # seats may have been given up or given anew, so only a full fleet has the mix
+        self.blinded = False  # something happened while nobody watched: causes may stay unknown
+        self.full = 0  # the last submission that had all its executors
+        self.unseen = 0  # executors that were placed and went, and no controller could find out
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether Spark has all it wants, and all of that is placed."""
+        live = [pod for pod in self.cluster.current if pod.live]
+        wanted = 0 if self.cluster.stopping else self.cluster.wanted
+        return len(live) == wanted and not self.flying and not any(pod.facts.gated for pod in live)
+
+    def check(self) -> None:
+        """What holds at any moment."""
+        self.full = self.cluster.submission if self.is_calm else self.full
+        live = [pod for pod in self.cluster.current if pod.live and pod.facts.seat is not None]
+        twice = [seat for seat, count in Counter(pod.facts.seat for pod in live).items() if count > 1]
+        if twice:
+            raise Wrong(f"two executors on seat {twice}: {[pod.facts for pod in live if pod.facts.seat in twice]}")
+        if self.setup.dynamic:
+            return
+        house = self.house()
+        if len(house) > self.cluster.wanted:
+            raise Wrong(f"{len(house)} seats for {self.cluster.wanted} executors")
+        # Seats that were given up before anybody was placed on them are given anew, those of a blind spot perhaps in
+        # another order: then only the whole fleet has the mix.
+        if self.is_calm or not self.shaken:
+            self.check_mix(Counter(house.values()))
+
+    def house(self) -> dict[int, str]:
+        """Every seat of the submission that was ever given, and its pool: as labelled, or on the way."""
+        seats = {
+            pod.facts.seat: pod.facts.seat_pool
+            for pod in sorted(self.cluster.current, key=lambda pod: pod.patched)
+            if pod.facts.seat is not None and pod.patched_alive
+        }
+        for action in self.flying:
+            executor = self.cluster.by_uid(action.uid)
+            if (
+                isinstance(action, Place)
+                and executor in self.cluster.current
+                and executor.live
+                and executor.facts.gated
+            ):
+                seats[action.seat] = action.seat_pool
+        return {seat: pool for seat, pool in seats.items() if seat is not None}
+
+    def check_mix(self, seats: Counter[str]) -> None:
+        mix, base = self.spec.mix, min(self.spec.mix.on_demand_base, sum(seats.values()))
+        total, above = sum(share.weight for share in mix.shares), sum(seats.values()) - base
+        for share in mix.shares:
+            target = above * share.weight / total + (base if share.pool == mix.base_pool else 0)
+            if abs(seats[share.pool] - target) >= 1:
+                raise Wrong(f"seats {dict(seats)}: {share.pool} is {seats[share.pool]}, its target {target}")
+
+    def check_pool(self, action: Place) -> None:
+        """A lost spot seat's replacement is on on-demand; everybody else is where the seat says."""
+        executor = self.cluster.by_uid(action.uid)
+        placed = sorted(self.cluster.pods, key=lambda pod: pod.patched)
+        before = [p for p in placed if p.facts.seat == action.seat and p.submission == executor.submission]
+        # An executor that was deleted before its placement arrived may or may not count as one that was placed.
+        if self.blinded or self.setup.dynamic or not before or not before[-1].patched_alive:
+            allowed = {action.seat_pool, ON_DEMAND}
+        elif before[-1] is executor:
+            allowed = {before[-1].facts.placed_pool}
+        elif before[-1].lost == "application":
+            allowed = {action.seat_pool} | ({ON_DEMAND} if before[-1].facts.node in self.cluster.sick else set())
+        else:
+            allowed = {ON_DEMAND}
+        if action.pool not in allowed:
+            raise Wrong(f"{action}, which may only be on {allowed}")
+
+    def check_report(self) -> None:
+        """Everything is news of the past: what is there is explained, and what is reported is true."""
+        by_name = {pod.facts.name: pod for pod in self.cluster.pods}
+        losses = {loss.id for loss in self.state.losses}
+        replaced = {r.executor: r for r in self.state.replacements}
+        for facts in [pod.facts for pod in self.cluster.current if pod.live]:
+            if facts.placed_pool != facts.seat_pool:
+                known = replaced.get(facts.name)
+                if known is None or known.loss not in losses or known.pool != facts.placed_pool:
+                    raise Wrong(f"fallback {facts} is not explained")
+        for loss in self.state.losses:
+            pod = by_name.get(loss.executor)
+            # Of unknown cause: whoever was asked for before it went, but is seen after that, looks like a replacement.
+            true = not pod or pod.lost or pod.facts.node in self.cluster.sick
+            if pod and not true and (loss.cause is not Cause.UNKNOWN or pod.live):
+                raise Wrong(f"{loss} is reported, but it was not lost")
+        if not self.setup.dynamic and not self.cluster.stopping:
+            self.check_mix(Counter(self.house().values()))
+            self.check_spot_is_not_tried_again()
+
+    def check_spot_is_not_tried_again(self) -> None:
+        on_spot = sum(pod.patched_alive and pod.facts.placed_pool != ON_DEMAND for pod in self.cluster.current)
+        failures = self.failures()
+        seats = sum(pool != ON_DEMAND for pool in self.house().values())
+        if on_spot > seats + failures + self.unseen:
+            raise Wrong(f"{on_spot} executors were placed on spot for {seats} spot seats and {failures} failures")
+
+    def check_journal(self) -> None:
+        """What was written down repeats what was decided."""
+        lines = [journal.encode(entry) for entry in self.run.entries]
+        read = list(journal.read(lines))
+        state, replayed = journal.replay(self.run.first, [entry.event for entry in read])
+        if not (replayed == read == self.run.entries and state == self.state):
+            raise Wrong("the journal does not repeat the decisions")
+
+    def failures(self) -> int:
+        return sum(pod.lost == "application" for pod in self.cluster.current)
