@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from airflow_provider_spotmix.lab.lab import Lab
 
 from airflow_provider_spotmix.core import journal
 from airflow_provider_spotmix.core.errors import FleetConflictError
@@ -27,7 +26,9 @@ from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.config import ClusterConfig
 from airflow_provider_spotmix.kube.objects import Pod
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS
+from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.manifests.identity import Identity
+from airflow_provider_spotmix.manifests.labels import IDENTITY
 from tests.fleet.test_plan import MIX, application
 from tests.support.played_spark import APPLICATIONS, PlayedSpark
 
@@ -74,12 +75,15 @@ class Scene:
         expected = {pool.replace("_", "-"): count for pool, count in pools.items()}
         return await self.until(lambda pods: _placed(pods) == expected, f"placed {expected}")
 
-    async def run_all(self) -> list[Pod]:
-        """Play the kubelets."""
-        pods = await self.spark.pods()
-        for pod in pods:
-            await self.spark.run(pod.metadata.name)
-        return pods
+    async def running(self) -> None:
+        """Wait until all executors run."""
+        await self.until(lambda pods: all(pod.status.phase == "Running" for pod in pods), "all executors run")
+
+    async def heard(self, words: str) -> None:
+        """Wait until a person has been told."""
+        async with asyncio.timeout(10):
+            while not any(words in message for message in self.told):  # noqa: ASYNC110 - told is no event
+                await asyncio.sleep(0.01)
 
     async def one_on(self, pool: str) -> str:
         """Name of an executor on that pool."""
@@ -140,7 +144,7 @@ async def controlled(scene: Scene) -> AsyncIterator[asyncio.Task[Report]]:
 async def test_executors_are_placed_exactly_and_the_report_says_so(scene: Scene) -> None:
     async with controlled(scene) as run:
         await scene.placed(spot=2, on_demand=3)
-        await scene.run_all()
+        await scene.running()
         await scene.spark.complete()
         report = await run
     assert (report.result, report.target, report.initial) == (
@@ -155,7 +159,7 @@ async def test_executors_are_placed_exactly_and_the_report_says_so(scene: Scene)
 async def test_what_spot_loses_comes_back_on_on_demand(scene: Scene) -> None:
     async with controlled(scene) as run:
         await scene.placed(spot=2, on_demand=3)
-        await scene.run_all()
+        await scene.running()
         lost = await scene.one_on("spot")
         await scene.spark.evict(lost)
         (replacement,) = await scene.spark.request_missing()
@@ -184,13 +188,11 @@ async def test_a_lost_on_demand_executor_comes_back_on_on_demand(scene: Scene) -
 async def test_a_controller_that_dies_between_loss_and_replacement(scene: Scene) -> None:
     async with controlled(scene):
         await scene.placed(spot=2, on_demand=3)
-        await scene.run_all()
+        await scene.running()
         lost = await scene.one_on("spot")
         await scene.spark.evict(lost)
         await scene.until(lambda pods: len(pods) == 4, "the executor is lost")
-        async with asyncio.timeout(10):
-            while not any(message.startswith("lost ") for message in scene.told):  # noqa: ASYNC110 - told is no event
-                await asyncio.sleep(0.01)
+        await scene.heard("lost ")
     await scene.spark.request_missing()
     async with controlled(scene) as run:
         await scene.placed(spot=1, on_demand=4)
@@ -204,11 +206,9 @@ async def test_a_controller_that_dies_between_loss_and_replacement(scene: Scene)
 async def test_what_was_lost_while_no_controller_was_there_is_inferred_and_marked(scene: Scene) -> None:
     async with controlled(scene):
         await scene.placed(spot=2, on_demand=3)
-        await scene.run_all()
+        await scene.running()
         lost = await scene.one_on("spot")
-        async with asyncio.timeout(10):
-            while not any("all 5 executors" in message for message in scene.told):  # noqa: ASYNC110 - told is no event
-                await asyncio.sleep(0.01)
+        await scene.heard("all 5 executors")
     await scene.spark.remove(lost)
     await scene.spark.request_missing()
     async with controlled(scene) as run:
@@ -238,8 +238,10 @@ async def test_an_application_that_someone_deletes_ends_the_fleet_and_its_checkp
         await scene.kube.delete(APPLICATIONS, scene.spark.name, scene.spark.namespace)
         report = await run
     assert (report.result, report.message) == ("failed", f"{scene.spark.name} DELETED: its object was deleted")
-    async with asyncio.timeout(30):
-        while (await scene.kube.list(CONFIG_MAPS, scene.spark.namespace, label_selector="spotmix.io/fleet")).items:
+    # The garbage collector looks for new kinds, such as the operator's, every 30 s: a young lab's first takes as long.
+    async with asyncio.timeout(90):
+        selector = "spotmix.io/fleet"
+        while (await scene.kube.list(CONFIG_MAPS, scene.spark.namespace, label_selector=selector)).items:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 
@@ -255,14 +257,9 @@ async def test_submitting_again_adopts_and_a_stranger_is_refused(scene: Scene) -
     told: list[str] = []
     await submit(scene.kube, scene.plan, tell=lambda message, _: told.append(message))
     assert told[0].startswith(f"adopted {scene.spark.name}")
-    stranger = plan_fleet(
-        scene.plan.applications[0] | {"metadata": {"name": "daily-etl"}, "spec": application()["spec"]},
-        identity=Identity(instance="tests", task_instance="another"),
-        mix=MIX,
-        pools=KARPENTER,
-        namespace=scene.spark.namespace,
-    )
-    stranger.applications[0]["metadata"]["name"] = scene.spark.name
+    mine = scene.plan.applications[0]
+    metadata = {**mine["metadata"], "annotations": {**mine["metadata"]["annotations"], IDENTITY: "tests/another"}}
+    stranger = FleetPlan(spec=scene.plan.spec, applications=({**mine, "metadata": metadata},))
     with pytest.raises(FleetConflictError, match="belongs to tests/"):
         await submit(scene.kube, stranger, tell=lambda message, _: told.append(message))
 

@@ -1,27 +1,27 @@
 """Plays the operator and the driver of one SparkApplication on a real API server, for tests that need no Spark.
 
-The application is created suspended, so a real operator leaves it alone; its status is then written as the operator would.
+The application is created suspended, so a real operator leaves it alone; its status is written as the operator would.
 Executor pods are created gated from the rendered template with the labels that Spark gives them, one for each that is
-missing, numbered as Spark numbers them. There need be no scheduler and no nodes: binding and phases are played too.
+missing, numbered as Spark numbers them. They sleep; scheduler and nodes are the lab's own.
 """
 
 from __future__ import annotations
 
 import copy
+import time
 import uuid
-from typing import Any
 
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
 from airflow_provider_spotmix.fleet.plan import FleetPlan
-from airflow_provider_spotmix.kube.client import Kube
-from airflow_provider_spotmix.kube.objects import Pod
+from airflow_provider_spotmix.kube.client import Kube, PatchType
+from airflow_provider_spotmix.kube.objects import Pod, Timestamp
 from airflow_provider_spotmix.kube.resources import PODS
 
 APPLICATIONS = Kubeflow.resource
 
 
 class PlayedSpark:
-    """One application's operator, driver, scheduler and kubelets."""
+    """One application's operator and driver."""
 
     def __init__(self, kube: Kube, plan: FleetPlan, *, executors: int) -> None:
         self.kube = kube
@@ -55,7 +55,7 @@ class PlayedSpark:
         spark = {"spark-role": "executor", "spark-exec-id": str(number), "spark-app-selector": self.submission}
         template["metadata"]["labels"] |= spark
         template["metadata"]["name"] = name
-        template["spec"]["containers"][0]["image"] = "spark:4.0.4"
+        template["spec"]["containers"][0] |= {"image": "lab/host", "command": ["sleep", "1000"]}
         template["spec"].update(restartPolicy="Never", automountServiceAccountToken=False)
         await self.kube.create(PODS, template, self.namespace)
         return name
@@ -66,14 +66,18 @@ class PlayedSpark:
         listing = await self.kube.list(PODS, self.namespace, label_selector=selector)
         return list(listing.items)
 
-    async def run(self, pod: str) -> None:
-        """Play the kubelet that starts a placed pod."""
-        await self._status(pod, {"phase": "Running"})
-
     async def evict(self, pod: str) -> None:
         """Play an eviction: the condition, then the deletion with its grace period."""
-        condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
-        await self._status(pod, {"conditions": [condition]})
+        # Without a time the disruption controller takes it for stale and sets it to False at once.
+        now = Timestamp(time.time()).rfc3339_micro()
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "EvictionByEvictionAPI",
+            "lastTransitionTime": f"{now[:19]}Z",
+        }
+        status = {"status": {"conditions": [condition]}}  # strategic: the node's own conditions stay
+        await self.kube.patch(PODS, pod, status, self.namespace, kind=PatchType.STRATEGIC, subresource="status")
         await self.kube.delete(PODS, pod, self.namespace, grace_period_seconds=0)
 
     async def remove(self, pod: str) -> None:
@@ -85,6 +89,3 @@ class PlayedSpark:
         for pod in await self.pods():
             await self.remove(pod.metadata.name)
         await self.state("COMPLETED")
-
-    async def _status(self, pod: str, status: dict[str, Any]) -> None:
-        await self.kube.patch(PODS, pod, {"status": status}, self.namespace, subresource="status")
