@@ -7,6 +7,7 @@ missing, numbered as Spark numbers them. They sleep; scheduler and nodes are the
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import time
 import uuid
@@ -65,6 +66,12 @@ class PlayedSpark:
         selector = f"spark-role=executor,spark-app-selector={self.submission}"
         listing = await self.kube.list(PODS, self.namespace, label_selector=selector)
         return list(listing.items)
+
+    async def run(self, pod: str) -> None:
+        """Wait until the lab's node runs a placed pod."""
+        async with asyncio.timeout(30):
+            while (await self.kube.get(PODS, pod, self.namespace)).status.phase != "Running":  # noqa: ASYNC110 - a poll
+                await asyncio.sleep(0.05)
 
     async def evict(self, pod: str) -> None:
         """Play an eviction: the condition, then the deletion with its grace period."""
