@@ -21,6 +21,7 @@ from airflow_provider_spotmix.lab.errors import LabError, tail
 from airflow_provider_spotmix.lab.progress import Progress, Silent
 from airflow_provider_spotmix.lab.toolchain import Go, find_go
 
+NEWS_SECONDS = 5.0
 KUBERNETES_VERSION = "v1.36.3"
 SPARK_OPERATOR_VERSION = "v2.5.2"
 KEEP = 3  # builds per program; each is up to 130 MB
@@ -190,7 +191,9 @@ def _run(command: list[str], directory: Path, log: Path, update: Callable[[str],
         )
         try:
             while process.poll() is None:
-                update(_last_line(log))
+                # The compiler itself says nothing for minutes: then a download is long over.
+                is_news = time.time() - log.stat().st_mtime < NEWS_SECONDS
+                update(_last_line(log) if is_news else "compiling")
                 time.sleep(0.2)
         except BaseException:
             process.terminate()
