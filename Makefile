@@ -51,7 +51,7 @@ up: $(READY) ## start the lab and an Airflow with the example DAGs, and leave th
 down: $(READY) ## stop what `make up` started
 	@$(BIN)/spotmix down $(ARGS)
 
-test: programs test-go ## all tests, on a real API server, real Spark and a real Airflow too
+test: $(READY) test-go ## all tests, on a real API server, real Spark and a real Airflow too
 	@mkdir -p build/coverage
 	@$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage/html --durations=15 $(ARGS)
 
