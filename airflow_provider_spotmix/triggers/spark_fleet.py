@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from airflow_provider_spotmix.kube.config import ClusterConfig
+
+# Deletions under way: an event loop itself keeps no task alive.
+_deleting: set[asyncio.Task[None]] = set()
 
 
 class SparkFleetTrigger(BaseTrigger):
@@ -36,6 +43,7 @@ class SparkFleetTrigger(BaseTrigger):
         self.kubernetes_conn_id = kubernetes_conn_id
         self.driver_log_lines = driver_log_lines
         self._fired = False
+        self._cluster: ClusterConfig | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
@@ -63,7 +71,7 @@ class SparkFleetTrigger(BaseTrigger):
         try:
             report = await run_fleet(
                 Hub.shared(),
-                await self._hook().acluster(),
+                await self._where(),
                 msgspec.convert(self.spec, FleetSpec),
                 tell=self._tell,
                 driver_log_lines=self.driver_log_lines,
@@ -83,17 +91,27 @@ class SparkFleetTrigger(BaseTrigger):
         Airflow also calls this when the trigger moves to another triggerer; then the task is still deferred, and the
         fleet stays.
         """
-        if self._fired or await self._is_deferred():
-            return
-        await self._delete_fleet()
+        await self._delete_if_killed()
 
     async def cleanup(self) -> None:
         """Before Airflow 3.3 this is the only call that a killed task's trigger gets; a shutdown makes it too."""
-        if hasattr(BaseTrigger, "on_kill") or self._fired or await self._is_deferred():
-            return
-        await self._delete_fleet()
+        if not hasattr(BaseTrigger, "on_kill"):
+            await self._delete_if_killed()
 
-    async def _delete_fleet(self) -> None:
+    async def _delete_if_killed(self) -> None:
+        """Delete the fleet, unless the task is over by itself or still waits.
+
+        Airflow 3.3 cancels a killed trigger anew every second, also while it is in here, and its first answer about a
+        task's state can take longer than that. So this is done by a task of its own, which lives until it is done.
+        """
+        if self._fired:
+            return
+        work = asyncio.create_task(self._delete_unless_deferred())
+        _deleting.add(work)
+        work.add_done_callback(_deleting.discard)
+        await asyncio.shield(work)
+
+    async def _delete_unless_deferred(self) -> None:
         import msgspec
 
         from airflow_provider_spotmix.core.spec import FleetSpec
@@ -101,9 +119,21 @@ class SparkFleetTrigger(BaseTrigger):
         from airflow_provider_spotmix.fleet.submit import delete_fleet
 
         spec = msgspec.convert(self.spec, FleetSpec)
-        self.log.info("the task was killed: deleting fleet %s", spec.fleet_id)
-        async with Hub.shared().client(await self._hook().acluster()) as kube:
-            await delete_fleet(kube, spec)
+        try:
+            if await self._is_deferred():
+                return
+            self.log.info("the task was killed: deleting fleet %s", spec.fleet_id)
+            async with Hub.shared().client(await self._where()) as kube:
+                await delete_fleet(kube, spec)
+        except Exception:
+            names = " ".join(application.name for application in spec.applications)
+            self.log.exception(
+                "cannot delete fleet %s of a killed task, delete it yourself (kubectl --namespace %s delete"
+                " sparkapplication %s)",
+                spec.fleet_id,
+                spec.namespace,
+                names,
+            )
 
     async def _is_deferred(self) -> bool:
         """Ask Airflow about the task instance; without an answer it counts as deferred, and nothing is deleted."""
@@ -124,10 +154,13 @@ class SparkFleetTrigger(BaseTrigger):
         key = f"{ti.task_id}_{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ti.task_id
         return bool(states.get(ti.run_id, {}).get(key) == "deferred")
 
-    def _hook(self) -> Any:
+    async def _where(self) -> ClusterConfig:
+        """Ask Airflow once: what deletes a killed task's fleet should not depend on it."""
         from airflow_provider_spotmix.hooks.spotmix import SpotmixHook
 
-        return SpotmixHook(self.spotmix_conn_id, self.kubernetes_conn_id)
+        if self._cluster is None:
+            self._cluster = await SpotmixHook(self.spotmix_conn_id, self.kubernetes_conn_id).acluster()
+        return self._cluster
 
     def _tell(self, message: str, warning: bool) -> None:
         (self.log.warning if warning else self.log.info)("%s", message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -16,17 +17,19 @@ class PlayedSupervisor:
     """Answers what a trigger asks of Airflow: the states of task instances.
 
     ``states`` are by task id, or by ``task id_map index``, as Airflow's execution API names them. An exception in their
-    place is raised.
+    place is raised. An answer takes so many seconds: Airflow's first one takes several.
     """
 
-    def __init__(self, states: dict[str, str | None] | Exception) -> None:
+    def __init__(self, states: dict[str, str | None] | Exception, *, seconds: float = 0) -> None:
         self.states = states
+        self.seconds = seconds
         self.asked: list[GetTaskStates] = []
 
     def send(self, message: Any) -> TaskStatesResult:
         """Answer."""
         assert isinstance(message, GetTaskStates)
         self.asked.append(message)
+        time.sleep(self.seconds)
         if isinstance(self.states, Exception):
             raise self.states
         (run_id,) = message.run_ids or []
@@ -48,9 +51,10 @@ class Triggerer:
         self.task = asyncio.create_task(self.runner.run_trigger(1, trigger))
 
     async def end(self, *reason: str) -> list[Any]:
-        """Cancel it, for this reason, and wait until it has cleaned up; its events."""
-        self.task.cancel(*reason)
-        await asyncio.wait([self.task])
+        """Cancel it, for this reason, again and again until it has ended, as a triggerer does; its events."""
+        while not self.task.done():
+            self.task.cancel(*reason)
+            await asyncio.wait([self.task], timeout=0.05)
         return self.events
 
     @property

@@ -42,8 +42,12 @@ class Scene:
                 await asyncio.sleep(0.05)
 
     async def fleet_is_there(self) -> bool:
-        """Whether the application is."""
-        return bool((await self.kube.list(Kubeflow.resource, self.spark.namespace)).items)
+        """Whether the application is. Deleting it goes on when the trigger has ended, so that is waited for."""
+        for _ in range(20):
+            if not (await self.kube.list(Kubeflow.resource, self.spark.namespace)).items:
+                return False
+            await asyncio.sleep(0.05)
+        return True
 
 
 @pytest.fixture
@@ -79,7 +83,7 @@ SHUT_DOWN = ()
 async def test_who_ends_it_decides(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, reason: tuple[str, ...], state: str | None, left: bool
 ) -> None:
-    PlayedSupervisor({"daily": state}).install(monkeypatch)
+    PlayedSupervisor({"daily": state}, seconds=0.3).install(monkeypatch)
     assert await scene.triggerer.end(*reason) == []
     assert await scene.fleet_is_there() is left
 
