@@ -34,6 +34,7 @@ CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 TMP = "/tmp"  # noqa: S108 - nothing is made there: it is hidden
 GRACE_SECONDS = 8.0
+SWEEP_SECONDS = 2.0
 
 
 class Supervisor:
@@ -128,16 +129,38 @@ class Supervisor:
             self._sweep(name)
 
     def _sweep(self, name: str) -> None:
-        """Kill what an ended child has left in its session; called as soon as it is reaped, so its id is not reused."""
-        if name not in self.swept:
-            self.swept.add(name)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.children[name].pid, signal.SIGKILL)
+        """Kill what an ended child has left in its session, as soon as it is reaped.
+
+        Its number is no other's while any process of the session is left, whatever group or parent that has.
+        """
+        if name in self.swept:
+            return
+        self.swept.add(name)
+        deadline = time.monotonic() + SWEEP_SECONDS
+        # Again until there are none: they may start others meanwhile. What cannot be killed must not hold up the rest.
+        while (left := _members(self.children[name].pid)) and time.monotonic() < deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
 
     def end(self) -> None:
         """Stop everything and remove the lab's directory."""
         self.stop(list(self.children))
         _remove(self.directory)
+
+
+def _members(session: int) -> list[int]:
+    """Processes of a session that still run; zombies are somebody else's to reap."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(entry.name)
+            # After the name, which may hold anything: state, parent, group, session (proc(5)).
+            state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(its_session) == session and state not in "ZX" and pid != os.getpid():
+                found.append(pid)
+    return found
 
 
 def _before_exec(parent: int, own_tmp_but: list[str] | None) -> Callable[[], None]:

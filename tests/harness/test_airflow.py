@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,6 +165,45 @@ def test_a_component_that_does_not_start_is_told_with_the_end_of_its_log(tmp_pat
         harness.up()
     assert not home.exists()
     assert (tmp_path / "home.logs" / "api-server.log").exists()
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from airflow_provider_spotmix.lab.airflow import AirflowConfig, AirflowHarness
+
+home, dags = map(Path, sys.argv[1:])
+with AirflowHarness(home, AirflowConfig(dags=dags, env={"HARNESS_BUSY_SECONDS": "600"})) as airflow:
+    run = airflow.api.trigger("harness_busy")
+    airflow.api.wait_for_task("harness_busy", run, "busy", "running", timeout=60)
+    print("running", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])
+def test_nothing_is_left_of_an_airflow_whose_owner_ends(tmp_path: Path, number: signal.Signals) -> None:
+    """Not even the process that a running task has started."""
+    home = tmp_path / "home"
+    owner = psutil.Popen([sys.executable, "-c", OWNER, str(home), str(DAGS)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout.readline() == "running\n"
+        _until(lambda: any(_is_busy(process) for process in owner.children(recursive=True)), 20)
+        processes = owner.children(recursive=True)
+    finally:
+        owner.send_signal(number)
+    _until(lambda: not home.exists(), 60)
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    for process in alive:  # so that a failure costs the machine nothing
+        process.kill()
+    assert alive == []
+
+
+def _is_busy(process: psutil.Process) -> bool:
+    try:
+        return bool(process.name() == "sleep")
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> None:

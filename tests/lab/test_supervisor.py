@@ -140,6 +140,8 @@ def _until(check: Callable[[], bool]) -> None:
 FORKS = """
 import os, sys, time
 pid = os.fork()
+if not pid:
+    os.setpgid(0, 0)
 if pid:
     open({pid_file!r}, "w").write(str(pid))
 if not pid or {stays}:
@@ -149,7 +151,7 @@ if not pid or {stays}:
 
 @pytest.mark.parametrize("stays", [True, False], ids=["stopped", "ended-by-itself"])
 def test_what_a_child_leaves_behind_ends_with_it(supervised: Supervised, tmp_path: Path, *, stays: bool) -> None:
-    """A scheduler's workers outlive it when it has to be killed: its whole session goes."""
+    """A scheduler's tasks outlive it when it has to be killed, in groups of their own: its whole session goes."""
     pid_file = tmp_path / "pid"
     child = supervised.start("parent", FORKS.format(pid_file=str(pid_file), stays=stays))
     _until(lambda: pid_file.exists() and pid_file.read_text() != "")
