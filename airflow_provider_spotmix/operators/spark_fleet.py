@@ -215,11 +215,22 @@ class SparkFleetOperator(BaseOperator):
         """Wait for the fleet's end and return its report; leave no fleet behind that may still run."""
         try:
             event = wait()
+            self._show_driver_logs()
             if "report" in event and not self.delete_on_termination:
                 self._running = None  # it is over, and the person wants to look at it
             return self._outcome(event)
         finally:
             self._delete_running()
+
+    def _show_driver_logs(self) -> None:
+        """Show the end of the drivers' logs. Not in the trigger: Airflow loses a burst of lines before its event."""
+        spec = self._running
+        if spec is None or not self.driver_log_lines:
+            return
+        try:
+            Work().run(lambda: self._tell_driver_logs(spec))
+        except Exception as error:  # noqa: BLE001 - the task's own outcome must not be lost over it
+            self.log.warning("cannot show the driver's log: %s", error)
 
     def _delete_running(self) -> None:
         """Delete the fleet, if it was not deleted before. A failure is told: the task's own outcome matters more."""
@@ -263,7 +274,6 @@ class SparkFleetOperator(BaseOperator):
             spec=msgspec.to_builtins(spec),
             spotmix_conn_id=self.spotmix_conn_id,
             kubernetes_conn_id=self.kubernetes_conn_id,
-            driver_log_lines=self.driver_log_lines,
         )
 
     async def _submit(self, plan: FleetPlan) -> None:
@@ -272,6 +282,15 @@ class SparkFleetOperator(BaseOperator):
         kube = await self._where().connect()
         try:
             await submit_patiently(kube, plan, tell=self._tell)
+        finally:
+            await kube.close()
+
+    async def _tell_driver_logs(self, spec: FleetSpec) -> None:
+        from airflow_provider_spotmix.fleet.driver_log import tell_driver_logs
+
+        kube = await self._where().connect()
+        try:
+            await tell_driver_logs(kube, spec, lines=self.driver_log_lines, tell=self._tell)
         finally:
             await kube.close()
 
@@ -284,9 +303,7 @@ class SparkFleetOperator(BaseOperator):
         hub = Hub.shared()
         try:
             await self._submit(plan)
-            report = await run_fleet(
-                hub, self._where(), plan.spec, tell=self._tell, driver_log_lines=self.driver_log_lines
-            )
+            report = await run_fleet(hub, self._where(), plan.spec, tell=self._tell, driver_log_lines=0)
         except SpotmixError as error:
             return {"error": str(error)}
         finally:

@@ -25,7 +25,6 @@ class SparkFleetTrigger(BaseTrigger):
         spec: the fleet, as plain values (`FleetSpec`).
         spotmix_conn_id: connection of type ``spotmix``.
         kubernetes_conn_id: connection of type ``kubernetes`` that is used before the one that the former names.
-        driver_log_lines: lines of each driver's log to show at the end.
 
     """
 
@@ -35,13 +34,11 @@ class SparkFleetTrigger(BaseTrigger):
         spec: dict[str, Any],
         spotmix_conn_id: str,
         kubernetes_conn_id: str | None = None,
-        driver_log_lines: int = 100,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         self.spec = spec
         self.spotmix_conn_id = spotmix_conn_id
         self.kubernetes_conn_id = kubernetes_conn_id
-        self.driver_log_lines = driver_log_lines
         self._fired = False
         self._cluster: ClusterConfig | None = None
 
@@ -53,7 +50,6 @@ class SparkFleetTrigger(BaseTrigger):
                 "spec": self.spec,
                 "spotmix_conn_id": self.spotmix_conn_id,
                 "kubernetes_conn_id": self.kubernetes_conn_id,
-                "driver_log_lines": self.driver_log_lines,
             },
         )
 
@@ -74,7 +70,7 @@ class SparkFleetTrigger(BaseTrigger):
                 await self._where(),
                 msgspec.convert(self.spec, FleetSpec),
                 tell=self._tell,
-                driver_log_lines=self.driver_log_lines,
+                driver_log_lines=0,
             )
         except AirflowNotFoundException as error:
             payload["error"] = f"in the triggerer, {error} (an environment variable must be set there too)"

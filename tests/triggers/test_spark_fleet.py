@@ -37,7 +37,7 @@ def stored(original: SparkFleetTrigger) -> SparkFleetTrigger:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_is_stored_comes_back(preset: str) -> None:
     spec = plan(application(), pools=PRESETS[preset]).spec
-    original = trigger(spec=msgspec.to_builtins(spec), kubernetes_conn_id="k8s", driver_log_lines=7)
+    original = trigger(spec=msgspec.to_builtins(spec), kubernetes_conn_id="k8s")
     again = stored(original)
     assert again.serialize() == original.serialize()
     assert msgspec.convert(again.spec, FleetSpec) == spec
