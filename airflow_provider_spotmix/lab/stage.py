@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from airflow_provider_spotmix.lab import paths
@@ -59,6 +59,8 @@ def down(name: str) -> bool:
     home = _home(name)
     there = home.exists()
     AirflowHarness.stop(home)
+    with suppress(OSError):  # another stage is in it
+        home.parent.rmdir()
     return Lab.stop(name) or there
 
 
