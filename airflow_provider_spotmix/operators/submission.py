@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_spotmix.fleet.submit import submit
 from airflow_provider_spotmix.kube.errors import KubeError
 from airflow_provider_spotmix.kube.retry import Backoff, harmless_to_repeat
+from airflow_provider_spotmix.operators.earlier_tries import end_earlier_tries
 
 if TYPE_CHECKING:
     from airflow_provider_spotmix.fleet.plan import FleetPlan
@@ -21,7 +22,7 @@ PATIENCE_SECONDS = 120.0
 async def submit_patiently(
     kube: Kube, plan: FleetPlan, *, tell: Tell, patience_seconds: float = PATIENCE_SECONDS
 ) -> None:
-    """Submit the fleet; wait for an API server that is away or overloaded, but not longer than that.
+    """Submit the fleet in place of earlier tries'; wait for an API server that is away, but not longer than that.
 
     Raises:
         FleetConflictError: an application of that name exists and is not this fleet's, or is being deleted.
@@ -32,6 +33,7 @@ async def submit_patiently(
     give_up = asyncio.get_running_loop().time() + patience_seconds
     while True:
         try:
+            await end_earlier_tries(kube, plan, tell=tell)
             return await submit(kube, plan, tell=tell)
         except KubeError as error:
             wait = backoff.next_seconds()

@@ -119,12 +119,20 @@ def test_a_trigger_that_ends_without_an_event_leaves_no_fleet(
     assert task.applications() == []
 
 
-def test_a_later_try_does_not_touch_the_fleet_of_another(new_task: NewTask) -> None:
-    mine, other = new_task(), new_task()
-    deferred(mine), deferred(other)
+def test_the_next_try_takes_the_place_of_one_that_was_left_behind(new_task: NewTask) -> None:
+    first, second = new_task(), new_task()
+    deferred(first)
+    assert first.applications() == task_names(first)
+    deferred(second)
+    assert second.applications() == task_names(second)
+
+
+def test_a_try_that_is_late_to_fail_does_not_touch_the_next_ones_fleet(new_task: NewTask) -> None:
+    first, second = new_task(), new_task()
+    deferred(first), deferred(second)
     with pytest.raises(TaskDeferralError):
-        mine.new_operator().resume_execution(TRIGGER_FAIL_REPR, None, mine.context)
-    assert task_names(other) == other.applications()
+        first.new_operator().resume_execution(TRIGGER_FAIL_REPR, None, first.context)
+    assert second.applications() == task_names(second)
 
 
 def task_names(task: FleetTask) -> list[str]:

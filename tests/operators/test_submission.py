@@ -20,7 +20,8 @@ async def submit_to(server: MemoryServer) -> tuple[float, list[str]]:
     """Submit; how long it took, and what was told."""
     told: list[str] = []
     start = asyncio.get_running_loop().time()
-    await submit_patiently(server.client(), plan(application()), tell=lambda message, _: told.append(message))
+    planned = plan(application(), object_labels={"dag_id": "etl", "task_id": "daily", "run_id": "monday"})
+    await submit_patiently(server.client(), planned, tell=lambda message, _: told.append(message))
     return asyncio.get_running_loop().time() - start, told
 
 
