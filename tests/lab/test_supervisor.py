@@ -109,7 +109,7 @@ def test_a_child_can_have_a_tmp_of_its_own_in_which_only_what_it_needs_remains(s
         Path(kept, "file").touch()
         code = "import os, pathlib; pathlib.Path('/tmp/spark').mkdir();"
         code += f"print(os.path.exists({kept + '/file'!r}), os.path.exists({hidden!r}), 'done', flush=True)"
-        supervised.start("a", code, own_tmp_but=[kept])
+        supervised.start("a", code, own_tmp_but=[kept, sys.prefix, sys.base_prefix])
         log = supervised.directory / "logs" / "a"
         _until(lambda: "\n" in log.read_text())
         assert log.read_text() == "True False done\n"
