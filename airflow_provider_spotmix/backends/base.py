@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from airflow_provider_spotmix.core.events import ApplicationPhase
+from airflow_provider_spotmix.core.pools import Pool
 from airflow_provider_spotmix.kube.objects import Raw
 from airflow_provider_spotmix.kube.resources import Resource
 from airflow_provider_spotmix.manifests.overlay import Overlay
@@ -37,6 +38,9 @@ class Backend(Protocol):
 
     def check(self, manifest: Mapping[str, Any]) -> None:
         """Raise `InvalidInputError` when the manifest cannot be placed; name the field, the value and the remedy."""
+
+    def check_selectors(self, manifest: Mapping[str, Any], pools: Sequence[Pool]) -> None:
+        """Raise `InvalidInputError` when the manifest selects nodes by what tells the pools apart."""
 
     def executor_count(self, manifest: Mapping[str, Any]) -> ExecutorCount:
         """Read how many executors the manifest asks for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from airflow_provider_spotmix.manifests.identity import Identity, application_na
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.placements import placement as placement_named
 from airflow_provider_spotmix.placements.base import Draft
+
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 class FleetPlan(Struct, frozen=True, kw_only=True):
@@ -62,7 +65,7 @@ def plan_fleet(
     api, strategy = backend_named(backend), placement_named(placement)
     api.check(manifest)
     _check_pools(mix, pools)
-    _check_selectors(manifest, pools)
+    api.check_selectors(manifest, pools)
     base = name or (manifest.get("metadata") or {}).get("name")
     if not isinstance(base, str) or not base:
         raise InvalidInputError("the application has no name; set metadata.name or the argument 'name'")
@@ -93,6 +96,7 @@ def _application(api: Backend, draft: Draft, name: str) -> ApplicationSpec:
 def _overlay(
     draft: Draft, app: ApplicationSpec, spec: FleetSpec, identity: Identity, object_labels: Mapping[str, str]
 ) -> Overlay:
+    grace_seconds = spark_conf.grace_seconds(spec.pools)
     return Overlay(
         name=app.name,
         namespace=spec.namespace,
@@ -100,13 +104,20 @@ def _overlay(
         annotations={labels.IDENTITY: identity.text, labels.MANAGED_BY: labels.MANAGER},
         executor_gates=draft.executor_gates,
         driver_pool=spec.pool(spec.fallback_pool),
-        spark_conf=spark_conf.for_spot(app.executors),
+        spark_conf=spark_conf.for_spot(app.executors, grace_seconds),
+        grace_seconds=grace_seconds,
     )
 
 
 def _check_pools(mix: Mix, pools: tuple[Pool, ...]) -> None:
     names = [pool.name for pool in pools]
-    wanted = [share.pool for share in mix.shares] + ([mix.base_pool] if mix.on_demand_base else [])
+    for name in names:
+        if not _LABEL_VALUE.fullmatch(name) or names.count(name) > 1:
+            raise InvalidInputError(
+                f"pool name {name!r} of {', '.join(names)}: each needs its own name, which becomes a label of pods: up"
+                " to 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
+            )
+    wanted = [share.pool for share in mix.shares] + ([mix.base_pool] if mix.base_pool else [])
     for wants in wanted:
         if wants not in names:
             raise InvalidInputError(f"unknown pool {wants!r} in ratio; pools: {', '.join(names)}")
@@ -114,16 +125,3 @@ def _check_pools(mix: Mix, pools: tuple[Pool, ...]) -> None:
         raise InvalidInputError(
             f"no pool is on-demand (pools: {', '.join(names)}); the driver and fallbacks need one, add it"
         )
-
-
-def _check_selectors(manifest: Mapping[str, Any], pools: tuple[Pool, ...]) -> None:
-    """An executor selector on a pool's own key would make half of the placements impossible."""
-    executor = manifest["spec"]["executor"]
-    template = (executor.get("template") or {}).get("spec") or {}
-    keys = {key for pool in pools for key in pool.node_selector}
-    for field, selector in (
-        ("spec.executor.nodeSelector", executor.get("nodeSelector") or {}),
-        ("spec.executor.template.spec.nodeSelector", template.get("nodeSelector") or {}),
-    ):
-        for key in sorted(keys & set(selector)):
-            raise InvalidInputError(f"{field} has {key}={selector[key]}, which the mix decides; remove the key")

@@ -18,6 +18,7 @@ class Overlay(Struct, frozen=True, kw_only=True):
         executor_gates: scheduling gates of every executor.
         driver_pool: pool that the driver is pinned to.
         spark_conf: Spark properties; one that the person set is kept.
+        grace_seconds: termination grace period of executors, unless the person set one; None for Kubernetes' own.
 
     """
 
@@ -28,3 +29,4 @@ class Overlay(Struct, frozen=True, kw_only=True):
     executor_gates: tuple[str, ...]
     driver_pool: Pool
     spark_conf: dict[str, str]
+    grace_seconds: int | None = None

@@ -16,9 +16,19 @@ Json = dict[str, Any]
 
 
 def executor_template(
-    template: Mapping[str, Any] | None, *, pod_labels: Mapping[str, str], gates: Sequence[str]
+    template: Mapping[str, Any] | None,
+    *,
+    pod_labels: Mapping[str, str],
+    gates: Sequence[str],
+    grace_seconds: int | None = None,
 ) -> Json:
     """A person's executor template (or none) with our labels and scheduling gates.
+
+    Args:
+        template: the person's; not changed.
+        pod_labels: labels to add.
+        gates: scheduling gates to add.
+        grace_seconds: termination grace period if the template has none; None leaves Kubernetes' own (30 s).
 
     Raises:
         InvalidInputError: the template carries one of the gates already.
@@ -34,6 +44,8 @@ def executor_template(
             )
     if gates:
         spec["schedulingGates"] = [*(spec.get("schedulingGates") or []), *({"name": gate} for gate in gates)]
+    if grace_seconds is not None and spec.get("terminationGracePeriodSeconds") is None:
+        spec["terminationGracePeriodSeconds"] = grace_seconds
     if not spec.get("containers"):
         spec["containers"] = [{"name": labels.EXECUTOR_CONTAINER}]
     return result
@@ -69,19 +81,26 @@ def driver_template(template: Mapping[str, Any] | None, *, pod_labels: Mapping[s
 
 def _with_metadata(template: Mapping[str, Any] | None, pod_labels: Mapping[str, str]) -> Json:
     result: Json = copy.deepcopy(dict(template or {}))
-    metadata = result.setdefault("metadata", {})
+    metadata = _mapping_in(result, "metadata")
     metadata["labels"] = {**(metadata.get("labels") or {}), **pod_labels}
     # An annotation of our own, so that a JSON patch can later add one without replacing the whole map.
     metadata["annotations"] = {**(metadata.get("annotations") or {}), labels.MANAGED_BY: labels.MANAGER}
-    if result.get("spec") is None:
-        result["spec"] = {}
+    _mapping_in(result, "spec")
     return result
+
+
+def _mapping_in(parent: Json, key: str) -> Json:
+    """The mapping under a key; a new one in the place of none or null, as YAML's empty ``key:`` is read."""
+    if parent.get(key) is None:
+        parent[key] = {}
+    found: Json = parent[key]
+    return found
 
 
 def _require(spec: Json, requirements: Sequence[NodeRequirement]) -> None:
     """Add expressions to every required node affinity term, or make one."""
-    affinity = spec.setdefault("affinity", {}).setdefault("nodeAffinity", {})
-    required = affinity.setdefault("requiredDuringSchedulingIgnoredDuringExecution", {})
+    affinity = _mapping_in(_mapping_in(spec, "affinity"), "nodeAffinity")
+    required = _mapping_in(affinity, "requiredDuringSchedulingIgnoredDuringExecution")
     terms = required.get("nodeSelectorTerms") or [{}]
     required["nodeSelectorTerms"] = [
         {**term, "matchExpressions": [*(term.get("matchExpressions") or []), *expressions(requirements)]}

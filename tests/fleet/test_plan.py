@@ -79,6 +79,19 @@ def test_long_names_stay_within_what_spark_appends_to(length: int) -> None:
         ),
         pytest.param(application(), {"backend": "magic"}, "unknown backend 'magic'; known: kubeflow", id="backend"),
         pytest.param(
+            application(),
+            {"pools": (*KARPENTER, msgspec.structs.replace(KARPENTER[0], name="spot pool"))},
+            "pool name 'spot pool'",
+            id="pool-name-no-label",
+        ),
+        pytest.param(application(), {"pools": (*KARPENTER, KARPENTER[0])}, "pool name 'spot'", id="pool-named-twice"),
+        pytest.param(
+            application(),
+            {"mix": msgspec.structs.replace(MIX, base_pool="metal")},
+            "unknown pool 'metal'",
+            id="unknown-base-pool",
+        ),
+        pytest.param(
             application(nodeSelector={"karpenter.sh/capacity-type": "spot"}),
             {},
             "spec.executor.nodeSelector has karpenter.sh/capacity-type=spot",
