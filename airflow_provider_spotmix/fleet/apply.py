@@ -9,6 +9,7 @@ from typing import Any
 from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import Place, Rescue
 from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.fleet.voice import Voice
 from airflow_provider_spotmix.kube.client import Kube, PatchType
 from airflow_provider_spotmix.kube.errors import ApiError, ApiUnavailable, Conflict, KubeError, NotFound
 from airflow_provider_spotmix.kube.facts import node_facts, pod_facts
@@ -24,26 +25,28 @@ RETRY_SECONDS = 1.0
 class Applier:
     """Carries out the actions of one fleet."""
 
-    def __init__(
-        self, kube: Kube, spec: FleetSpec, *, tell: Callable[[str, bool], None], now: Callable[[], float]
-    ) -> None:
+    def __init__(self, kube: Kube, spec: FleetSpec, *, voice: Voice, now: Callable[[], float]) -> None:
         self._kube = kube
         self._spec = spec
         self._placement = placement(spec.placement)
-        self._tell = tell
+        self._tell = voice
         self._now = now
 
     async def place(self, action: Place, pod: Pod) -> list[ev.AnyEvent]:
         """Place one executor. After a refusal, or no answer, look at the pod before trying again."""
+        if not _is_gated(pod):  # a call without an answer has placed it after all, or somebody else has
+            seen = executor_observed(pod, at=self._now())
+            return [seen] if seen else []
         try:
             patch = self._placement.patch(pod, action, self._spec.pool(action.pool))
             await self._kube.patch(PODS, action.pod, patch, self._spec.namespace, kind=PatchType.JSON)
         except NotFound:
             return []  # the watch will say so
         except KubeError as error:
-            self._tell(f"cannot place {action.pod} on {action.pool}: {error}", True)
+            self._tell.trouble(("place", action.uid), f"cannot place {action.pod} on {action.pool}: {error}")
             await asyncio.sleep(_delay(error))
             return [*await self._look(action), ev.PlaceFailed(at=self._now(), uid=action.uid, reason=str(error))]
+        self._tell.settled(("place", action.uid))
         return [ev.PlaceDone(at=self._now(), id=f"pods/{action.pod}", uid=action.uid)]
 
     async def _look(self, action: Place) -> list[ev.AnyEvent]:
@@ -64,7 +67,9 @@ class Applier:
         if not await self._node_is_lost(action.node):
             await asyncio.sleep(RETRY_SECONDS)
             return failure
-        self._tell(f"node {action.node} is lost: removing {action.pod}, so that Spark asks for another", True)
+        self._tell.trouble(
+            ("lost", action.uid), f"node {action.node} is lost: removing {action.pod}, so that Spark asks for another"
+        )
         namespace = self._spec.namespace
         try:
             await self._kube.delete(PODS, action.pod, namespace, uid=action.uid)
@@ -77,7 +82,9 @@ class Applier:
         except (NotFound, Conflict):
             pass  # it is gone already, or another pod has its name
         except KubeError as error:
-            self._tell(f"cannot remove {action.pod} from lost node {action.node}: {error}", True)
+            self._tell.trouble(
+                ("rescue", action.uid), f"cannot remove {action.pod} from lost node {action.node}: {error}"
+            )
             await asyncio.sleep(_delay(error))
             return failure
         return []
@@ -89,7 +96,7 @@ class Applier:
         except NotFound:
             return True
         except KubeError as error:
-            self._tell(f"cannot ask about node {name}: {error}", True)
+            self._tell.trouble(("node", name), f"cannot ask about node {name}: {error}")
             return False
 
 
@@ -105,6 +112,10 @@ def executor_observed(pod: Pod, *, at: float) -> ev.ExecutorObserved | None:
         submission=pod.metadata.labels.get(labels.SPARK_SUBMISSION, ""),
         pod=facts,
     )
+
+
+def _is_gated(pod: Pod) -> bool:
+    return any(gate.name == labels.GATE for gate in pod.spec.scheduling_gates)
 
 
 def _delay(error: KubeError) -> float:

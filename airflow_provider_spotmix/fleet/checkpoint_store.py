@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from airflow_provider_spotmix.backends import backend
@@ -10,13 +11,16 @@ from airflow_provider_spotmix.core import checkpoint as cp
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.state import FleetState
 from airflow_provider_spotmix.fleet.lease import ControllerLease, HolderWatch
+from airflow_provider_spotmix.fleet.voice import TellPerson
 from airflow_provider_spotmix.kube.client import Kube
-from airflow_provider_spotmix.kube.errors import AlreadyExists, Conflict, NotFound
+from airflow_provider_spotmix.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from airflow_provider_spotmix.kube.objects import ConfigMap
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS
 from airflow_provider_spotmix.manifests import labels
 
 _KEY = "checkpoint"
+# Between two looks at a Lease or a checkpoint that somebody else is changing.
+_PAUSE_SECONDS = 0.1
 
 
 class FencedError(Exception):
@@ -39,7 +43,7 @@ class CheckpointStore:
         """Whether we may still act on the fleet."""
         return self._lease.holds(self._epoch)
 
-    async def claim(self, holders: HolderWatch, tell: Callable[[str, bool], None]) -> cp.Checkpoint | None:
+    async def claim(self, holders: HolderWatch, tell: TellPerson) -> cp.Checkpoint | None:
         """Become the fleet's only controller, waiting for another one's lease to expire or be released.
 
         Returns:
@@ -51,20 +55,24 @@ class CheckpointStore:
 
         """
         while True:
+            await self._until_lease_is_held(tell)
             self._epoch = self._lease.epoch
             found = await self._read()
             saved = cp.decode(found.data[_KEY]) if found and _KEY in found.data else None
-            if saved and saved.holder not in ("", self._lease.controller_id):
-                if not await holders.is_expired(saved.holder):
-                    tell(f"waiting for controller {saved.holder} to release this fleet or to expire", False)
-                    await holders.wait_until_expired(saved.holder)
-                tell(f"taking over from controller {saved.holder}", False)
+            other = saved.holder if saved and saved.holder != self._lease.controller_id else ""
+            if other:
+                if not await holders.is_expired(other):
+                    tell(f"waiting for controller {other} to release this fleet or to expire", False)
+                    await holders.wait_until_expired(other)
+                tell(f"taking over from controller {other}", False)
             try:
                 self._version = await self._take(found, saved)
             except (Conflict, AlreadyExists):
-                continue  # somebody was faster: look again who
-            if saved and saved.holder not in ("", self._lease.controller_id):
-                await holders.remove_expired(saved.holder)
+                await asyncio.sleep(_PAUSE_SECONDS)  # somebody was faster: look again who
+                continue
+            if other:
+                with suppress(KubeError):  # only tidying up: a Lease that nobody renews harms nobody
+                    await holders.remove_expired(other)
             return saved
 
     async def save(self, state: FleetState, gate_latencies_ms: tuple[float, ...]) -> None:
@@ -77,16 +85,43 @@ class CheckpointStore:
         """
         if self._missing:
             return
-        if not self.held:
+        data = {_KEY: cp.encode(cp.take(state, holder=self._lease.controller_id, gate_latencies_ms=gate_latencies_ms))}
+        while self.held:
+            try:
+                self._version = await self._patch({"metadata": {"resourceVersion": self._version}, "data": data})
+            except Conflict:
+                await self._catch_up()
+            except NotFound:
+                await self._create_again(data)
+                return
+            else:
+                return
+        raise FencedError
+
+    async def _catch_up(self) -> None:
+        """Somebody changed the object: a person its labels, an earlier write of ours that got no answer, or a rival."""
+        found = await self._read()
+        if found is None:
+            return
+        if _KEY not in found.data or cp.decode(found.data[_KEY]).holder != self._lease.controller_id:
             raise FencedError
-        taken = cp.take(state, holder=self._lease.controller_id, gate_latencies_ms=gate_latencies_ms)
-        body = {"metadata": {"resourceVersion": self._version}, "data": {_KEY: cp.encode(taken)}}
+        self._version = found.metadata.resource_version
+
+    async def _create_again(self, data: dict[str, str]) -> None:
+        """Somebody deleted it: without it the fleet has no holder, and whoever comes next does not know the vacancies.
+
+        When the applications are being deleted, Kubernetes has deleted it, and their own events tell the rest.
+        """
         try:
-            self._version = await self._patch(body)
-        except Conflict:
+            self._version = await self._create(data)
+        except AlreadyExists:
             raise FencedError from None
-        except NotFound:
-            self._missing = True  # its owner is being deleted; the application's own events tell the rest
+
+    async def _until_lease_is_held(self, tell: TellPerson) -> None:
+        if not self._lease.held:
+            tell("waiting for this controller's own lease to be renewed", True)
+        while not self._lease.held:  # noqa: ASYNC110 - it has no event for that
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _read(self) -> ConfigMap | None:
         try:
@@ -98,8 +133,14 @@ class CheckpointStore:
         """Write ourselves in as the holder, if nobody else has meanwhile."""
         taken = saved or cp.Checkpoint(schema=cp.SCHEMA, fleet_id=self._spec.fleet_id)
         data = {_KEY: cp.encode(cp.held_by(taken, self._lease.controller_id))}
-        if found:
+        if not found:
+            return await self._create(data)
+        try:
             return await self._patch({"metadata": {"resourceVersion": found.metadata.resource_version}, "data": data})
+        except NotFound:  # deleted since it was read
+            return await self._create(data)
+
+    async def _create(self, data: dict[str, str]) -> str:
         owners = await self._owners()
         if not owners:  # all applications are gone: a checkpoint without an owner would stay for ever
             self._missing = True
@@ -121,6 +162,8 @@ class CheckpointStore:
             try:
                 found = await self._kube.get(resource, application.name, self._spec.namespace)
             except NotFound:
+                continue
+            if found.metadata.deletion_timestamp is not None:
                 continue
             owners.append(
                 {

@@ -16,6 +16,7 @@ from airflow_provider_spotmix.kube.facts import node_facts
 from airflow_provider_spotmix.kube.objects import Node, Pod, Raw
 from airflow_provider_spotmix.kube.resources import NODES
 from airflow_provider_spotmix.kube.watch import Changed, Synced
+from airflow_provider_spotmix.manifests import labels
 
 Batch = list[ev.AnyEvent]
 
@@ -33,20 +34,17 @@ class PodFeed:
             case Synced(objects):
                 here = {pod.metadata.uid for pod in objects}
                 gone = [pod for uid, pod in self.pods.items() if uid not in here]
-                oldest_first = sorted(
-                    objects, key=lambda pod: (pod.metadata.creation_timestamp or 0.0, pod.metadata.name)
-                )
-                return [
-                    *(event for pod in gone for event in self._deleted(pod, estimated=True)),
-                    *(event for pod in oldest_first for event in self._observed(pod)),
-                ]
+                deleted: Batch = [event for pod in gone for event in self._deleted(pod, estimated=True)]
+                observed = [event for pod in objects for event in self._observed(pod)]
+                # Creation times are whole seconds: within one, Spark's numbers tell the order.
+                return [*deleted, *sorted(observed, key=lambda event: (event.pod.created_at, event.pod.executor_id))]
             case Changed("DELETED", pod):
                 return self._deleted(pod)
             case Changed(_, pod):
-                return self._observed(pod)
+                return [*self._observed(pod)]
         return []
 
-    def _observed(self, pod: Pod) -> Batch:
+    def _observed(self, pod: Pod) -> list[ev.ExecutorObserved]:
         event = executor_observed(pod, at=self._now())
         if event is None:
             return []
@@ -80,6 +78,7 @@ class ApplicationFeed:
         self._api = backend(spec.backend)
         self.driver_pods: dict[str, str] = {}
         self._uids: dict[str, str] = {}
+        self._unlabelled: set[str] = set()
 
     async def events(self, item: FeedItem[Raw]) -> Batch:
         """Translate one item. An application that a snapshot lacks is asked for by name: the snapshot may be older."""
@@ -87,18 +86,34 @@ class ApplicationFeed:
             case Synced(objects):
                 here = {application.metadata.name for application in objects}
                 missing = [spec.name for spec in self._spec.applications if spec.name not in here]
-                return [self._observed(a) for a in objects] + [await self._look(name) for name in missing]
+                looked = [event for name in missing for event in await self._look(name)]
+                return [event for application in objects for event in self._observed(application)] + looked
             case Changed("DELETED", application):
-                return [self._deleted(application.metadata.name, application.metadata.uid)]
+                self._uids.setdefault(application.metadata.name, application.metadata.uid)
+                return await self._look(application.metadata.name)
             case Changed(_, application):
-                return [self._observed(application)]
+                return self._observed(application)
         return []
 
-    def _observed(self, application: Raw) -> ev.ApplicationObserved:
+    async def unwatched(self) -> Batch:
+        """Look at the applications that have lost the fleet's label: the watch took that for their end."""
+        return [event for name in sorted(self._unlabelled) for event in await self._look(name)]
+
+    def _observed(self, application: Raw) -> Batch:
+        """Of another object that has taken the name, only that ours is gone."""
+        name, uid = application.metadata.name, application.metadata.uid
+        if self._uids.setdefault(name, uid) != uid:
+            return [self._deleted(name)]
+        if application.metadata.labels.get(labels.FLEET) == self._spec.fleet_id:
+            self._unlabelled.discard(name)
+        else:
+            self._unlabelled.add(name)
+        return [self._as_seen(application)]
+
+    def _as_seen(self, application: Raw) -> ev.ApplicationObserved:
         status = self._api.status(application)
         name = application.metadata.name
         self.driver_pods[name] = status.driver_pod
-        self._uids[name] = application.metadata.uid
         return ev.ApplicationObserved(
             at=self._now(),
             id=f"{self._api.resource.plural}/{name}@{application.metadata.resource_version}",
@@ -109,15 +124,16 @@ class ApplicationFeed:
             message=status.message,
         )
 
-    async def _look(self, name: str) -> ev.AnyEvent:
+    async def _look(self, name: str) -> Batch:
         try:
             return self._observed(await self._kube.get(self._api.resource, name, self._spec.namespace))
         except NotFound:
-            return self._deleted(name, self._uids.get(name, ""))
+            self._unlabelled.discard(name)
+            return [self._deleted(name)]
 
-    def _deleted(self, name: str, uid: str) -> ev.ApplicationDeleted:
+    def _deleted(self, name: str) -> ev.ApplicationDeleted:
         return ev.ApplicationDeleted(
-            at=self._now(), id=f"{self._api.resource.plural}/{name}", application=name, uid=uid
+            at=self._now(), id=f"{self._api.resource.plural}/{name}", application=name, uid=self._uids.get(name, "")
         )
 
 

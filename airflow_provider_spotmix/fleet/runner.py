@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from airflow_provider_spotmix.backends import backend
@@ -25,13 +26,16 @@ from airflow_provider_spotmix.fleet.apply import Applier
 from airflow_provider_spotmix.fleet.checkpoint_store import CheckpointStore, FencedError
 from airflow_provider_spotmix.fleet.feeds import ApplicationFeed, Batch, NodeFeed, PodFeed
 from airflow_provider_spotmix.fleet.hub import FeedItem, Hub
-from airflow_provider_spotmix.fleet.lease import HolderWatch, shared_holders, shared_lease
+from airflow_provider_spotmix.fleet.lease import ControllerLease, HolderWatch, shared_holders, shared_lease
 from airflow_provider_spotmix.fleet.report import Report, build
+from airflow_provider_spotmix.fleet.voice import TellPerson, Voice
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.config import ClusterConfig
-from airflow_provider_spotmix.kube.errors import KubeError
+from airflow_provider_spotmix.kube.errors import ApiError, KubeError
 from airflow_provider_spotmix.kube.resources import NODES, PODS
+from airflow_provider_spotmix.kube.retry import Backoff, harmless_to_repeat
 from airflow_provider_spotmix.kube.watch import Disconnected
+from airflow_provider_spotmix.manifests import labels
 
 TICK_SECONDS = 1.0
 CONCURRENT_CALLS = 16
@@ -42,8 +46,10 @@ DRIVER_LOG_BYTES = 256 * 1024
 # Samples of the gate's latency that a report and a checkpoint keep.
 LATENCIES = 512
 
+# An API server that is away is asked again after this long at most.
+OUTAGE_PAUSE_SECONDS = 5.0
+
 T = TypeVar("T")
-TellPerson = Callable[[str, bool], None]
 
 
 async def run_fleet(
@@ -57,6 +63,9 @@ async def run_fleet(
     now: Callable[[], float] = time.time,
 ) -> Report:
     """Look after a submitted fleet until all its applications are over.
+
+    An API server that is away, however long, is waited for. A fleet that is looked after in this process already is
+    waited for too: two controllers with one Lease could not tell each other apart.
 
     Args:
         hub: the process's watch hub.
@@ -72,19 +81,66 @@ async def run_fleet(
         KubeError: the API server refuses something that the fleet cannot do without.
 
     """
-    while True:
-        async with AsyncExitStack() as stack:
-            kube = await stack.enter_async_context(hub.client(cluster))
-            lease = await stack.enter_async_context(shared_lease(hub, cluster, spec.namespace))
-            holders = await stack.enter_async_context(shared_holders(hub, cluster, spec.namespace))
-            runner = _Runner(kube, spec, CheckpointStore(kube, spec, lease), tell=tell, journal=journal, now=now)
+    voice, outage = Voice(tell), Backoff(base_seconds=TICK_SECONDS, cap_seconds=OUTAGE_PAUSE_SECONDS)
+
+    def new_runner(kube: Kube, lease: ControllerLease) -> _Runner:
+        return _Runner(kube, spec, CheckpointStore(kube, spec, lease), voice=voice, journal=journal, now=now)
+
+    async with _turn(hub, cluster, spec) as turn:
+        if turn.locked():
+            voice("this process looks after the fleet already: waiting for that to end")
+        async with turn:
+            while True:
+                try:
+                    return await _look_after(hub, cluster, spec, new_runner, voice, outage, driver_log_lines)
+                except KubeError as error:  # not even the Lease could be had
+                    await _wait_out(error, voice, outage)
+
+
+async def _look_after(
+    hub: Hub,
+    cluster: ClusterConfig,
+    spec: FleetSpec,
+    new_runner: Callable[[Kube, ControllerLease], _Runner],
+    voice: Voice,
+    outage: Backoff,
+    driver_log_lines: int,
+) -> Report:
+    """Hold the fleet, as often as it takes: what a lost hold or a failed call leaves behind is read again."""
+    async with AsyncExitStack() as stack:
+        kube = await stack.enter_async_context(hub.client(cluster))
+        lease = await stack.enter_async_context(shared_lease(hub, cluster, spec.namespace))
+        holders = await stack.enter_async_context(shared_holders(hub, cluster, spec.namespace))
+        while True:
+            runner = new_runner(kube, lease)
             try:
                 report = await runner.run(hub, cluster, holders)
+            except FencedError:
+                voice("lost hold of the fleet (lease lapsed, or another controller took over): claiming it again", True)
+                await asyncio.sleep(TICK_SECONDS)
+            except KubeError as error:
+                await _wait_out(error, voice, outage)
+            else:
                 await runner.tell_driver_logs(driver_log_lines)
                 return report
-            except FencedError:
-                tell("lost hold of the fleet (lease lapsed, or another controller took over): claiming it again", True)
-                await asyncio.sleep(TICK_SECONDS)
+
+
+async def _wait_out(error: KubeError, voice: Voice, outage: Backoff) -> None:
+    """Wait before the next attempt; raises the error again when waiting would not cure it."""
+    if not harmless_to_repeat(error, repeatable=True):
+        raise error
+    voice.trouble("outage", f"the fleet is left alone for now, and looked after again as soon as possible: {error}")
+    await asyncio.sleep(outage.next_seconds())
+
+
+def _turn(hub: Hub, cluster: ClusterConfig, spec: FleetSpec) -> AbstractAsyncContextManager[asyncio.Lock]:
+    """Whose turn it is in this process to look after the fleet."""
+
+    @asynccontextmanager
+    async def opening() -> AsyncGenerator[asyncio.Lock, None]:
+        yield asyncio.Lock()
+
+    return hub.share(("turn", cluster.identity(), spec.namespace, spec.fleet_id), opening, linger_seconds=0)
 
 
 class _Runner:
@@ -96,18 +152,18 @@ class _Runner:
         spec: FleetSpec,
         store: CheckpointStore,
         *,
-        tell: TellPerson,
+        voice: Voice,
         journal: Callable[[Entry], None] | None,
         now: Callable[[], float],
     ) -> None:
         self._kube = kube
         self._spec = spec
         self._store = store
-        self._tell = tell
+        self._tell = voice
         self._journal = journal
         self._now = now
         self._state = FleetState.new(spec)
-        self._applier = Applier(kube, spec, tell=tell, now=now)
+        self._applier = Applier(kube, spec, voice=voice, now=now)
         self._pods = PodFeed(now)
         self._applications = ApplicationFeed(kube, spec, now)
         self._nodes = NodeFeed(kube, now)
@@ -121,11 +177,14 @@ class _Runner:
 
     async def run(self, hub: Hub, cluster: ClusterConfig, holders: HolderWatch) -> Report:
         saved = await self._store.claim(holders, self._tell)
+        if self._tell.settled("outage"):
+            self._tell("the fleet is looked after again")
         if saved:
             self._state = cp.restore(self._state, saved)
             self._latencies.extend(saved.gate_latencies_ms)
         api, namespace, fleet = backend(self._spec.backend).resource, self._spec.namespace, self._spec.fleet_id
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._stop)
             nodes = await stack.enter_async_context(hub.subscribe(cluster, NODES, optional=True))
             pods = await stack.enter_async_context(hub.subscribe(cluster, PODS, namespace, key=fleet))
             applications = await stack.enter_async_context(hub.subscribe(cluster, api, namespace, key=fleet))
@@ -136,7 +195,7 @@ class _Runner:
             bound = {e.pod.node for _, e in self._state.executors() if e.pod.node}
             self._decide([ev.Synced(at=self._now(), id="synced", absent_nodes=await self._nodes.absent(bound))])
             finish = await self._until_finished(
-                self._follow(nodes, self._take_nodes),
+                self._follow_nodes(nodes),
                 self._follow(pods, self._take_pods),
                 self._follow(applications, self._take_applications),
                 self._tick(),
@@ -152,12 +211,25 @@ class _Runner:
         """Tell the end of each driver's log. A pod that is gone has none left, which fails nothing."""
         for driver in self._applications.driver_pods.values() if lines else ():
             try:
-                log = await self._kube.log(driver, self._spec.namespace, tail_lines=lines, limit_bytes=DRIVER_LOG_BYTES)
+                log = await self._driver_log(driver, lines)
             except KubeError as error:
                 self._tell(f"no log of driver {driver}: {error}", False)
                 continue
             for line in log.splitlines():
                 self._tell(f"[{driver}] {line}", False)
+
+    async def _driver_log(self, driver: str, lines: int) -> str:
+        """A pod with sidecars wants to know which container is meant; a person may have named Spark's otherwise."""
+        namespace = self._spec.namespace
+        try:
+            container = labels.DRIVER_CONTAINER
+            return await self._kube.log(
+                driver, namespace, container=container, tail_lines=lines, limit_bytes=DRIVER_LOG_BYTES
+            )
+        except ApiError as error:
+            if error.code != HTTPStatus.BAD_REQUEST:
+                raise
+            return await self._kube.log(driver, namespace, tail_lines=lines, limit_bytes=DRIVER_LOG_BYTES)
 
     # -- what comes in
 
@@ -175,17 +247,29 @@ class _Runner:
                 self._tell(f"changes may go unseen for now: {item.error}", True)
             await self._inbox.put(await take(item))
 
+    async def _follow_nodes(self, items: AsyncIterator[FeedItem[Any]]) -> None:
+        """Nodes are evidence, not a condition: when they are no longer to be read, the fleet goes on without."""
+        try:
+            await self._follow(items, self._take_nodes)
+        except KubeError as error:
+            self._nodes.available = False
+            self._tell.trouble("nodes", f"nodes may no longer be read, dead ones are not noticed from now on: {error}")
+
     async def _take_nodes(self, item: FeedItem[Any]) -> Batch:
         batch = self._nodes.events(item)
         if not self._nodes.available:
-            self._tell("nodes may not be read: losses are explained by pods alone, dead nodes are not noticed", True)
+            said = "nodes may not be read: losses are explained by pods alone, dead nodes are not noticed"
+            self._tell.trouble("nodes", f"{said}; docs/rbac.md has the ClusterRole that permits it")
         return batch
 
     async def _take_pods(self, item: FeedItem[Any]) -> Batch:
         batch = self._pods.events(item)
         for event in batch:
-            if isinstance(event, ev.ExecutorObserved) and event.pod.gated:
-                self._gated_since.setdefault(event.pod.uid, time.perf_counter())
+            match event:
+                case ev.ExecutorObserved(pod=pod) if pod.gated:
+                    self._gated_since.setdefault(pod.uid, time.perf_counter())
+                case ev.ExecutorObserved(pod=pod) | ev.ExecutorDeleted(pod=pod):
+                    self._gated_since.pop(pod.uid, None)
         return batch
 
     async def _take_applications(self, item: FeedItem[Any]) -> Batch:
@@ -194,7 +278,7 @@ class _Runner:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            await self._inbox.put([ev.Tick(at=self._now(), id="tick")])
+            await self._inbox.put([*await self._applications.unwatched(), ev.Tick(at=self._now(), id="tick")])
 
     # -- deciding
 
@@ -203,19 +287,19 @@ class _Runner:
         for work in background:
             self._spawn(work)
         writer = self._spawn(self._write_checkpoints())
-        try:
-            while self._finish is None:
-                item = await self._inbox.get()
-                if isinstance(item, BaseException):
-                    raise item
-                self._decide(item)
-            self._dirty.set()
-            await asyncio.wait([writer], timeout=LAST_WRITE_SECONDS)
-            return self._finish
-        finally:
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._finish is None:
+            item = await self._inbox.get()
+            if isinstance(item, BaseException):
+                raise item
+            self._decide(item)
+        self._dirty.set()
+        await asyncio.wait([writer], timeout=LAST_WRITE_SECONDS)
+        return self._finish
+
+    async def _stop(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start background work; what fails there fails in the loop above."""
@@ -255,16 +339,15 @@ class _Runner:
         async with self._calls:
             if not self._store.held:
                 raise FencedError
+            since = self._gated_since.get(action.uid)  # noted now: the watch may say that it is done before the answer
             if isinstance(action, Rescue):
                 events = await self._applier.rescue(action)
             elif action.uid in self._pods.pods:
                 events = await self._applier.place(action, self._pods.pods[action.uid])
             else:
                 return  # it was deleted while this call waited for its turn
-        if any(isinstance(event, ev.PlaceDone) for event in events):
-            since = self._gated_since.pop(action.uid, None)
-            if since is not None:
-                self._latencies.append((time.perf_counter() - since) * 1000)
+        if since is not None and any(isinstance(event, ev.PlaceDone) for event in events):
+            self._latencies.append((time.perf_counter() - since) * 1000)
         await self._inbox.put(events)
 
     async def _write_checkpoints(self) -> None:
@@ -277,8 +360,10 @@ class _Runner:
             try:
                 await self._store.save(self._state, tuple(self._latencies))
             except KubeError as error:
-                self._tell(f"cannot write the checkpoint, trying again: {error}", True)
+                self._tell.trouble("checkpoint", f"cannot write the checkpoint, trying again: {error}")
                 self._dirty.set()
                 await asyncio.sleep(TICK_SECONDS)
             else:
                 written_last = last
+                if self._tell.settled("checkpoint"):
+                    self._tell("the checkpoint is written again")

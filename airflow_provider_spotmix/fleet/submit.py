@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,11 +11,21 @@ from airflow_provider_spotmix.core.errors import FleetConflictError
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.kube.client import Kube
-from airflow_provider_spotmix.kube.errors import AlreadyExists, ApiUnavailable, NotFound, ServerError
+from airflow_provider_spotmix.kube.errors import (
+    AlreadyExists,
+    ApiUnavailable,
+    Conflict,
+    KubeError,
+    NotFound,
+    ServerError,
+)
 from airflow_provider_spotmix.kube.objects import Raw
 from airflow_provider_spotmix.manifests import labels
 
 Tell = Callable[[str, bool], None]
+
+# What is cancelled in mid-call is waited for no longer than this: its outcome decides what there is to clean up.
+SETTLE_SECONDS = 2.0
 
 
 async def submit(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
@@ -32,7 +43,14 @@ async def submit(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
     try:
         for manifest in plan.applications:
             name = manifest["metadata"]["name"]
-            if await _create_or_adopt(kube, plan.spec, manifest):
+            attempt = asyncio.ensure_future(_create_or_adopt(kube, plan.spec, manifest))
+            try:
+                is_new = await asyncio.shield(attempt)
+            except asyncio.CancelledError:
+                if await _has_created(attempt):
+                    created.append(name)
+                raise
+            if is_new:
                 created.append(name)
                 tell(f"submitted {name} to namespace {plan.spec.namespace}", False)
             else:
@@ -41,7 +59,7 @@ async def submit(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
                 )
     except BaseException:
         for name in created:
-            await _delete(kube, plan.spec, name)
+            await _clean_up(kube, plan.spec, name, tell)
         raise
 
 
@@ -49,11 +67,34 @@ async def delete_fleet(kube: Kube, spec: FleetSpec) -> None:
     """Delete the fleet's applications (with them go drivers, executors and the checkpoint). Idempotent.
 
     Raises:
-        KubeError: the API server refused.
+        KubeError: the API server refused one of them; the others are deleted all the same.
 
     """
+    failure: KubeError | None = None
     for application in spec.applications:
-        await _delete(kube, spec, application.name)
+        try:
+            await _delete(kube, spec, application.name)
+        except KubeError as error:
+            failure = failure or error
+    if failure:
+        raise failure
+
+
+async def _has_created(attempt: asyncio.Future[bool]) -> bool:
+    """Wait for a call that nobody waits for any more, and tell whether it has created something after all."""
+    await asyncio.wait([attempt], timeout=SETTLE_SECONDS)
+    if not attempt.done():
+        attempt.cancel()
+        await asyncio.wait([attempt])
+    return not attempt.cancelled() and attempt.exception() is None and attempt.result()
+
+
+async def _clean_up(kube: Kube, spec: FleetSpec, name: str, tell: Tell) -> None:
+    """Delete what was created in vain; a failure of that must not hide why."""
+    try:
+        await _delete(kube, spec, name)
+    except KubeError as error:
+        tell(f"cannot delete {name} in namespace {spec.namespace}, delete it yourself: {error}", True)
 
 
 async def _create_or_adopt(kube: Kube, spec: FleetSpec, manifest: Mapping[str, Any]) -> bool:
@@ -91,9 +132,14 @@ def _must_be_ours(found: Raw, identity: str) -> None:
 async def _delete(kube: Kube, spec: FleetSpec, name: str) -> None:
     """Delete one application if it is this fleet's."""
     resource = backend(spec.backend).resource
-    try:
-        found = await kube.get(resource, name, spec.namespace)
-        if found.metadata.labels.get(labels.FLEET) == spec.fleet_id:
-            await kube.delete(resource, name, spec.namespace, propagation_policy="Background", uid=found.metadata.uid)
-    except NotFound:
-        pass
+    while True:
+        try:
+            found = await kube.get(resource, name, spec.namespace)
+            if found.metadata.labels.get(labels.FLEET) == spec.fleet_id:
+                uid = found.metadata.uid
+                await kube.delete(resource, name, spec.namespace, propagation_policy="Background", uid=uid)
+        except NotFound:
+            pass
+        except Conflict:  # another object has taken the name since: look whose it is
+            continue
+        return

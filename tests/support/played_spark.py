@@ -11,10 +11,12 @@ import asyncio
 import copy
 import time
 import uuid
+from contextlib import suppress
 
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
 from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.kube.client import Kube, PatchType
+from airflow_provider_spotmix.kube.errors import NotFound
 from airflow_provider_spotmix.kube.objects import Pod, Timestamp
 from airflow_provider_spotmix.kube.resources import PODS
 
@@ -91,8 +93,13 @@ class PlayedSpark:
         """Delete a pod with nothing that explains it."""
         await self.kube.delete(PODS, pod, self.namespace, grace_period_seconds=0)
 
+    async def delete_all(self) -> None:
+        """Play the driver that deletes its executors, or the garbage collector."""
+        for pod in await self.pods():
+            with suppress(NotFound):
+                await self.remove(pod.metadata.name)
+
     async def complete(self) -> None:
         """Play the end of the application: the driver deletes its executors, then the operator says so."""
-        for pod in await self.pods():
-            await self.remove(pod.metadata.name)
+        await self.delete_all()
         await self.state("COMPLETED")
