@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.kube.client import Kube
-from airflow_provider_spotmix.kube.errors import KubeError
+from airflow_provider_spotmix.kube.errors import ApiError, KubeError
+from airflow_provider_spotmix.manifests import labels
 
 # Bounded, whatever its lines are like.
 LIMIT_BYTES = 256 * 1024
@@ -19,9 +21,21 @@ async def tell_driver_logs(kube: Kube, spec: FleetSpec, *, lines: int, tell: Cal
     for application in spec.applications if lines else ():
         try:
             driver = api.status(await kube.get(api.resource, application.name, spec.namespace)).driver_pod
-            log = await kube.log(driver, spec.namespace, tail_lines=lines, limit_bytes=LIMIT_BYTES)
+            log = await _end(kube, spec.namespace, driver, lines)
         except KubeError as error:
             tell(f"no log of the driver of {application.name}: {error}", False)
             continue
         for line in log.splitlines():
             tell(f"[{driver}] {line}", False)
+
+
+async def _end(kube: Kube, namespace: str, driver: str, lines: int) -> str:
+    """A pod with sidecars wants to know which container is meant; a person may have named Spark's otherwise."""
+    try:
+        return await kube.log(
+            driver, namespace, container=labels.DRIVER_CONTAINER, tail_lines=lines, limit_bytes=LIMIT_BYTES
+        )
+    except ApiError as error:
+        if error.code != HTTPStatus.BAD_REQUEST:
+            raise
+        return await kube.log(driver, namespace, tail_lines=lines, limit_bytes=LIMIT_BYTES)

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 from airflow_provider_spotmix.backends import backend
@@ -31,18 +30,15 @@ from airflow_provider_spotmix.fleet.report import Report, build
 from airflow_provider_spotmix.fleet.voice import TellPerson, Voice
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.config import ClusterConfig
-from airflow_provider_spotmix.kube.errors import ApiError, KubeError
+from airflow_provider_spotmix.kube.errors import KubeError
 from airflow_provider_spotmix.kube.resources import NODES, PODS
 from airflow_provider_spotmix.kube.retry import Backoff, harmless_to_repeat
 from airflow_provider_spotmix.kube.watch import Disconnected
-from airflow_provider_spotmix.manifests import labels
 
 TICK_SECONDS = 1.0
 CONCURRENT_CALLS = 16
 # How long a finished fleet waits for an API server that does not take its last checkpoint.
 LAST_WRITE_SECONDS = 10.0
-# The driver's log is told in one piece at the end: bounded, whatever its lines are like.
-DRIVER_LOG_BYTES = 256 * 1024
 # Samples of the gate's latency that a report and a checkpoint keep.
 LATENCIES = 512
 
@@ -58,7 +54,6 @@ async def run_fleet(
     spec: FleetSpec,
     *,
     tell: TellPerson,
-    driver_log_lines: int = 100,
     journal: Callable[[Entry], None] | None = None,
     now: Callable[[], float] = time.time,
 ) -> Report:
@@ -72,7 +67,6 @@ async def run_fleet(
         cluster: where the fleet runs.
         spec: the fleet.
         tell: called with each line worth a person's attention, and whether it is a warning.
-        driver_log_lines: how many of the last lines of each driver's log to tell when the fleet is over; 0 for none.
         journal: called with every decision, for replay.
         now: the clock, in seconds since the epoch.
 
@@ -92,7 +86,7 @@ async def run_fleet(
         async with turn:
             while True:
                 try:
-                    return await _look_after(hub, cluster, spec, new_runner, voice, outage, driver_log_lines)
+                    return await _look_after(hub, cluster, spec, new_runner, voice, outage)
                 except KubeError as error:  # not even the Lease could be had
                     await _wait_out(error, voice, outage)
 
@@ -104,7 +98,6 @@ async def _look_after(
     new_runner: Callable[[Kube, ControllerLease], _Runner],
     voice: Voice,
     outage: Backoff,
-    driver_log_lines: int,
 ) -> Report:
     """Hold the fleet, as often as it takes: what a lost hold or a failed call leaves behind is read again."""
     async with AsyncExitStack() as stack:
@@ -114,15 +107,12 @@ async def _look_after(
         while True:
             runner = new_runner(kube, lease)
             try:
-                report = await runner.run(hub, cluster, holders)
+                return await runner.run(hub, cluster, holders)
             except FencedError:
                 voice("lost hold of the fleet (lease lapsed, or another controller took over): claiming it again", True)
                 await asyncio.sleep(TICK_SECONDS)
             except KubeError as error:
                 await _wait_out(error, voice, outage)
-            else:
-                await runner.tell_driver_logs(driver_log_lines)
-                return report
 
 
 async def _wait_out(error: KubeError, voice: Voice, outage: Backoff) -> None:
@@ -184,10 +174,10 @@ class _Runner:
             self._latencies.extend(saved.gate_latencies_ms)
         api, namespace, fleet = backend(self._spec.backend).resource, self._spec.namespace, self._spec.fleet_id
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._stop)
             nodes = await stack.enter_async_context(hub.subscribe(cluster, NODES, optional=True))
             pods = await stack.enter_async_context(hub.subscribe(cluster, PODS, namespace, key=fleet))
             applications = await stack.enter_async_context(hub.subscribe(cluster, api, namespace, key=fleet))
+            stack.push_async_callback(self._stop)
             # Nodes first: they are the evidence by which the end of an executor is explained.
             await self._first(nodes, self._take_nodes)
             await self._first(pods, self._take_pods)
@@ -206,30 +196,6 @@ class _Runner:
             message=finish.message,
             gate_latencies_ms=tuple(self._latencies),
         )
-
-    async def tell_driver_logs(self, lines: int) -> None:
-        """Tell the end of each driver's log. A pod that is gone has none left, which fails nothing."""
-        for driver in self._applications.driver_pods.values() if lines else ():
-            try:
-                log = await self._driver_log(driver, lines)
-            except KubeError as error:
-                self._tell(f"no log of driver {driver}: {error}", False)
-                continue
-            for line in log.splitlines():
-                self._tell(f"[{driver}] {line}", False)
-
-    async def _driver_log(self, driver: str, lines: int) -> str:
-        """A pod with sidecars wants to know which container is meant; a person may have named Spark's otherwise."""
-        namespace = self._spec.namespace
-        try:
-            container = labels.DRIVER_CONTAINER
-            return await self._kube.log(
-                driver, namespace, container=container, tail_lines=lines, limit_bytes=DRIVER_LOG_BYTES
-            )
-        except ApiError as error:
-            if error.code != HTTPStatus.BAD_REQUEST:
-                raise
-            return await self._kube.log(driver, namespace, tail_lines=lines, limit_bytes=DRIVER_LOG_BYTES)
 
     # -- what comes in
 

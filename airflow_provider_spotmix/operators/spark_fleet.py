@@ -303,7 +303,7 @@ class SparkFleetOperator(BaseOperator):
         hub = Hub.shared()
         try:
             await self._submit(plan)
-            report = await run_fleet(hub, self._where(), plan.spec, tell=self._tell, driver_log_lines=0)
+            report = await run_fleet(hub, self._where(), plan.spec, tell=self._tell)
         except SpotmixError as error:
             return {"error": str(error)}
         finally:

@@ -70,7 +70,6 @@ class SparkFleetTrigger(BaseTrigger):
                 await self._where(),
                 msgspec.convert(self.spec, FleetSpec),
                 tell=self._tell,
-                driver_log_lines=0,
             )
         except AirflowNotFoundException as error:
             payload["error"] = f"in the triggerer, {error} (an environment variable must be set there too)"
