@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -14,6 +17,11 @@ import pytest
 from airflow_provider_spotmix.lab import build, progress
 from airflow_provider_spotmix.lab.config import LabConfig
 from airflow_provider_spotmix.lab.lab import Lab
+
+# Importing Airflow makes files in its home: not in the person's own. Set before anything imports it.
+_AIRFLOW_HOME = tempfile.mkdtemp(prefix="spotmix-tests-airflow-")
+os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
+atexit.register(shutil.rmtree, _AIRFLOW_HOME, ignore_errors=True)
 
 RESOURCES = Path(__file__).parent / "lab" / "resources"
 
