@@ -21,7 +21,7 @@ class Report(Struct, frozen=True, kw_only=True):
     ``target``: seats by pool for the executors it started with. ``initial``: where they were first placed.
     ``interruptions``: executors lost to the infrastructure or for unknown reasons; ``failures``: to the application
     itself. ``ledger``: closed accounts by placed pool. ``gate_latency_ms``: from receiving a gated pod's event to the
-    API server's answer to its placement.
+    API server's answer to its placement, of the last few hundred placements.
     """
 
     schema: int

@@ -73,9 +73,9 @@ class Scene:
         """Wait until all executors run."""
         await self.until(lambda pods: all(pod.status.phase == "Running" for pod in pods), "all executors run")
 
-    async def heard(self, words: str) -> None:
+    async def heard(self, words: str, seconds: float = 10) -> None:
         """Wait until a person has been told."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(seconds):
             while not any(words in message for message in self.told):  # noqa: ASYNC110 - told is no event
                 await asyncio.sleep(0.01)
 

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_spotmix.fleet.hub import Hub
 from airflow_provider_spotmix.fleet.lease import DURATION_SECONDS
+from airflow_provider_spotmix.fleet.runner import CONCURRENT_CALLS
 from airflow_provider_spotmix.kube.client import PatchType
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NODES
 from airflow_provider_spotmix.kube.retry import Limits
@@ -222,7 +223,69 @@ async def test_two_hundred_executors_are_placed_exactly_and_within_one_of_the_mi
                     break
         await crowd.spark.complete()
         report = await run
-    print(f"gate latency in ms: {report.gate_latency_ms}; {len(samples)} samples on the way")
+    off = max(abs(spot - 0.4 * (spot + on_demand)) for spot, on_demand in samples)
+    print(f"gate latency in ms: {report.gate_latency_ms}; at most {off:.1f} off the mix in {len(samples)} samples")
     assert report.initial == {"spot": 80, "on-demand": 120}
-    # Within one of the mix, and what the API server has not answered yet of the calls that are under way.
-    assert all(abs(spot - 0.4 * (spot + on_demand)) <= 1 + 16 for spot, on_demand in samples)
+    # Seats are within one of the mix at all times; of the calls under way, any number may have been answered first.
+    assert off <= 1 + 0.6 * CONCURRENT_CALLS
+
+
+async def test_calls_without_an_answer_never_put_two_executors_on_one_seat(crowd: Scene, hub: Hub) -> None:
+    """Connections break again and again while placements are under way: nobody knows which of them were carried out."""
+    async with proxied(crowd.cluster, IMPATIENT) as (proxy, cluster):
+        async with controlled(crowd, hub=hub, cluster=cluster) as run:
+            for _ in range(12):
+                await asyncio.sleep(0.1)  # far less than placing 200 takes
+                proxy.cut()
+            pods = await crowd.until(
+                lambda pods: not any(pod.spec.scheduling_gates for pod in pods), "all are placed", seconds=60
+            )
+            await crowd.spark.complete()
+            report = await run
+        await hub.close()
+    print(f"{sum('cannot place' in message for message in crowd.told)} placements got no answer")
+    assert sorted(int(pod.metadata.labels["spotmix.io/seat"]) for pod in pods) == list(range(200))
+    pools = [pod.metadata.labels["spotmix.io/placed-pool"] for pod in pods]
+    assert (pools.count("spot"), pools.count("on-demand")) == (80, 120)
+    assert (report.initial, report.interruptions) == ({"spot": 80, "on-demand": 120}, [])
+
+
+async def test_at_the_pace_of_spark_an_executor_hardly_waits_at_its_gate(lab: Lab) -> None:
+    """Spark 4 asks for ten executors a second."""
+    template = {"spec": {"schedulerName": "nobody"}}
+    async with staged(lab, application(instances=10, template=template)) as scene, controlled(scene) as run:
+        for executors in range(10, 60, 10):
+            scene.spark.executors = executors
+            await scene.spark.request_missing()
+            await asyncio.sleep(1)  # the pace itself
+        await scene.until(lambda pods: not any(pod.spec.scheduling_gates for pod in pods), "all are placed")
+        await scene.spark.complete()
+        latency = (await run).gate_latency_ms
+        print(f"gate latency in ms: {latency}")
+    assert latency["count"] == 50
+    assert latency["p50"] < 250
+
+
+async def test_a_controller_that_was_cut_off_comes_back_to_a_fleet_that_has_another(scene: Scene, hub: Hub) -> None:
+    """It believed itself in charge until its own clock said otherwise; what it does after that must change nothing."""
+    async with proxied(scene.cluster, IMPATIENT) as (proxy, cluster):
+        async with controlled(scene, hub=hub, cluster=cluster) as cut_off:
+            await scene.placed(spot=2, on_demand=3)
+            await scene.written(lambda checkpoint: checkpoint.initial is not None)
+            proxy.refusing = True
+            proxy.cut()
+            async with controlled(scene) as other:
+                await scene.heard("taking over from controller")
+                await scene.spark.evict(await scene.one_on("spot"))
+                await scene.spark.request_missing()
+                await scene.placed(spot=1, on_demand=4)
+                proxy.refusing = False
+                await scene.heard("lost hold of the fleet", seconds=20)
+                await scene.spark.evict(await scene.one_on("spot"))
+                await scene.spark.request_missing()
+                await scene.placed(on_demand=5)
+                await scene.spark.complete()
+                reports = await asyncio.gather(other, cut_off)
+        await hub.close()
+    assert [report.result for report in reports] == ["succeeded", "succeeded"]
+    assert [len(report.replacements) for report in reports] == [2, 2]
