@@ -250,22 +250,6 @@ async def test_calls_without_an_answer_never_put_two_executors_on_one_seat(crowd
     assert (report.initial, report.interruptions) == ({"spot": 80, "on-demand": 120}, [])
 
 
-async def test_at_the_pace_of_spark_an_executor_hardly_waits_at_its_gate(lab: Lab) -> None:
-    """Spark 4 asks for ten executors a second."""
-    template = {"spec": {"schedulerName": "nobody"}}
-    async with staged(lab, application(instances=10, template=template)) as scene, controlled(scene) as run:
-        for executors in range(10, 60, 10):
-            scene.spark.executors = executors
-            await scene.spark.request_missing()
-            await asyncio.sleep(1)  # the pace itself
-        await scene.until(lambda pods: not any(pod.spec.scheduling_gates for pod in pods), "all are placed")
-        await scene.spark.complete()
-        latency = (await run).gate_latency_ms
-        print(f"gate latency in ms: {latency}")
-    assert latency["count"] == 50
-    assert latency["p50"] < 250
-
-
 async def test_a_controller_that_was_cut_off_comes_back_to_a_fleet_that_has_another(scene: Scene, hub: Hub) -> None:
     """It believed itself in charge until its own clock said otherwise; what it does after that must change nothing."""
     async with proxied(scene.cluster, IMPATIENT) as (proxy, cluster):
