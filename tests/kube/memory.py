@@ -115,7 +115,8 @@ class MemoryServer:
         unbroken = self._broken
         loop = asyncio.get_running_loop()
         until = loop.time() + self.watch_seconds
-        while loop.time() < until:
+        # Virtual time moves in microseconds: a rest that is smaller would be waited for for ever.
+        while until - loop.time() > 0.001:
             for kind, key, thing, old in self._writes[version:]:
                 matches = kind != "DELETED" and selected(thing, selector)
                 known = old is not None and selected(old, selector)
