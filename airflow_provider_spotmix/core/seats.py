@@ -131,6 +131,8 @@ def _explained(state: FleetState, vacancy: Vacancy) -> Vacancy:
 
 def _pool_of_replacement(state: FleetState, loss: Loss) -> str:
     """An application's own failure says nothing about spot; whatever else took a spot executor falls back."""
+    if not state.spec.has_pool(loss.seat_pool):  # somebody wrote that label
+        return state.spec.fallback_pool
     if loss.cause is Cause.APPLICATION or not state.spec.is_spot(loss.seat_pool):
         return loss.seat_pool
     return state.spec.fallback_pool

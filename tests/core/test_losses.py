@@ -110,6 +110,13 @@ def test_a_lost_fallback_comes_back_on_on_demand() -> None:
     assert [loss.cause for loss in state.losses] == [Cause.SPOT_INTERRUPTION, Cause.INFRASTRUCTURE]
 
 
+def test_a_seat_that_somebody_labelled_with_no_pool_of_ours_falls_back() -> None:
+    state = started(FIVE)
+    edited = running(2, seat=1, pool=SPOT, seat_pool="nowhere")
+    state = run(state, observed(edited), evicted(edited))
+    assert places(decide(state, observed(pod(6)))) == {6: (1, ON_DEMAND)}
+
+
 def test_an_application_s_own_failure_returns_to_the_pool_of_the_seat() -> None:
     state = started(FIVE)
     state = run(state, out_of_memory(on(state, SPOT)))
