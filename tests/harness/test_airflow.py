@@ -168,8 +168,11 @@ def test_a_component_that_does_not_start_is_told_with_the_end_of_its_log(tmp_pat
 
 
 OWNER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+
+# As a terminal starts it: a shell's background job, such as this test run may be, inherits a Ctrl-C that is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from airflow_provider_spotmix.lab.airflow import AirflowConfig, AirflowHarness
 
 home, dags = map(Path, sys.argv[1:])
