@@ -147,7 +147,7 @@ def test_karpenters_lead_time_ends_even_for_a_pod_that_does_not_leave(
     lab.interrupt(restored("spot-1"), "karpenter", lead_seconds=2)
     assert 2 <= time.monotonic() - started < 10
     assert lab.api.find("/api/v1/nodes/spot-1") is None
-    assert not [pod for pod in lab.nodes.pods() if pod["name"] == "probe"]
+    assert not [pod for pod in lab.nodes.pods() if pod["namespace"] == namespace]
 
 
 def test_node_death_is_noticed_only_by_its_silence(lab: Lab, namespace: str, restored: Callable[[str], str]) -> None:
