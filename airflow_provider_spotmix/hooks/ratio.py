@@ -9,14 +9,13 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from airflow_provider_spotmix.core.errors import InvalidMixError
+from airflow_provider_spotmix.core.errors import InvalidMixError, listed, shown
 from airflow_provider_spotmix.core.mix import Mix, Share, whole_weights
 from airflow_provider_spotmix.core.pools import Pool
 
 _FORMS = 'write "40:60" (spot:on-demand), 0.4 (share on spot) or {"spot": 40, "on-demand": 60}'
 _MAX_DIGITS = 30  # beyond this a ratio is a mistake, and exact arithmetic with it is slow
 _MAX_WEIGHT = 2**63 - 1  # what a checkpoint can hold
-_MAX_SHOWN = 100
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 _MAX_BASE = 2**31 - 1
 
@@ -38,7 +37,7 @@ def parse_mix(ratio: Any, on_demand_base: Any, pools: Sequence[Pool]) -> Mix:
     # In the order of the pools, however it was written, so that one mix has one form.
     weights = whole_weights({pool.name: shares.get(pool.name, Fraction(0)) for pool in pools})
     if max(weights.values()) > _MAX_WEIGHT:
-        raise InvalidMixError(f"ratio {_shown(ratio)} is finer than any fleet is large; round it")
+        raise InvalidMixError(f"ratio {shown(ratio)} is finer than any fleet is large; round it")
     on_demand = [pool.name for pool in pools if not pool.is_spot]
     base = _base(on_demand_base)
     if base and not on_demand:
@@ -62,14 +61,14 @@ def _shares(ratio: Any, pools: Sequence[Pool]) -> dict[str, Fraction]:
         if text.startswith("{"):  # a mapping, where there is only text: a template, a URI, a form
             return _by_name(_mapping(text), pools)
         return _by_position(text, pools) if ":" in text else _spot_share(text, pools)
-    raise InvalidMixError(f"ratio is {_shown(ratio)}, a {type(ratio).__name__}; {_FORMS}")
+    raise InvalidMixError(f"ratio is {shown(ratio)}, a {type(ratio).__name__}; {_FORMS}")
 
 
 def _mapping(text: str) -> dict[str, Any]:
     def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         if len(set(names)) != len(names):
-            raise InvalidMixError(f"ratio {_shown(text)} names a pool twice; name each once")
+            raise InvalidMixError(f"ratio {shown(text)} names a pool twice; name each once")
         return dict(pairs)
 
     try:
@@ -79,7 +78,7 @@ def _mapping(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise InvalidMixError(f"ratio {_shown(text)} is no JSON; {_FORMS}")
+        raise InvalidMixError(f"ratio {shown(text)} is no JSON; {_FORMS}")
     return found
 
 
@@ -87,7 +86,7 @@ def _by_name(ratio: Mapping[Any, Any], pools: Sequence[Pool]) -> dict[str, Fract
     known = [pool.name for pool in pools]
     for name in ratio:
         if name not in known:
-            raise InvalidMixError(f"unknown pool {_shown(name)} in ratio; pools: {', '.join(known)}")
+            raise InvalidMixError(f"unknown pool {shown(name)} in ratio; pools: {listed(known)}")
     if not ratio:
         raise InvalidMixError(f"ratio is empty; {_FORMS}")
     return {str(name): _number(value, f"ratio of pool {name!r}") for name, value in ratio.items()}
@@ -98,11 +97,11 @@ def _by_position(text: str, pools: Sequence[Pool]) -> dict[str, Fraction]:
     names = [pool.name for pool in pools]
     if len(parts) != len(names):
         raise InvalidMixError(
-            f"ratio {_shown(text)} has {len(parts)} parts, but there are {len(names)} pools ({', '.join(names)});"
+            f"ratio {shown(text)} has {len(parts)} parts, but there are {len(names)} pools ({listed(names)});"
             " give one part for each, in this order, or name them"
         )
     return {
-        name: _number(part, f"part {_shown(part)} of ratio {_shown(text)}")
+        name: _number(part, f"part {shown(part)} of ratio {shown(text)}")
         for name, part in zip(names, parts, strict=True)
     }
 
@@ -111,21 +110,21 @@ def _spot_share(value: Any, pools: Sequence[Pool]) -> dict[str, Fraction]:
     spot, on_demand = ([pool.name for pool in pools if pool.is_spot is is_spot] for is_spot in (True, False))
     if len(spot) != 1 or len(on_demand) != 1:
         raise InvalidMixError(
-            f"ratio {_shown(value)} is a single share, which takes exactly one spot and one on-demand pool; there are"
-            f" {', '.join(pool.name for pool in pools)}: name them, such as {{{pools[0].name!r}: 40, ...}}"
+            f"ratio {shown(value)} is a single share, which takes exactly one spot and one on-demand pool; there are"
+            f" {listed(pool.name for pool in pools)}: name them, such as {{{pools[0].name!r}: 40, ...}}"
         )
     percent = isinstance(value, str) and value.endswith("%")
-    share = _number(value[:-1] if percent else value, f"ratio {_shown(value)}") / (100 if percent else 1)
+    share = _number(value[:-1] if percent else value, f"ratio {shown(value)}") / (100 if percent else 1)
     if share > 1:
         raise InvalidMixError(
-            f"ratio {_shown(value)} is more than the whole; give a share on spot from 0 to 1 (0 % to 100 %)"
+            f"ratio {shown(value)} is more than the whole; give a share on spot from 0 to 1 (0 % to 100 %)"
         )
     return {spot[0]: share, on_demand[0]: 1 - share}
 
 
 def _number(value: Any, what: str) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal | Fraction):
-        raise InvalidMixError(f"{what} is {_shown(value)}, no number; {_FORMS}")
+        raise InvalidMixError(f"{what} is {shown(value)}, no number; {_FORMS}")
     # math's own test raises on a signalling NaN.
     if isinstance(value, float | Decimal) and not Decimal(value).is_finite():
         raise InvalidMixError(f"{what} is {value}; give a finite number")
@@ -154,14 +153,5 @@ def _base(value: Any) -> int:
     text = value.strip() if isinstance(value, str) else ""
     base = int(text) if re.fullmatch(r"\d{1,10}", text, re.ASCII) else value
     if not isinstance(base, int) or isinstance(base, bool) or not 0 <= base <= _MAX_BASE:
-        raise InvalidMixError(f"on_demand_base is {_shown(value)}; give a whole number of executors, 0 or more")
+        raise InvalidMixError(f"on_demand_base is {shown(value)}; give a whole number of executors, 0 or more")
     return base
-
-
-def _shown(value: Any) -> str:
-    """Show a value in an error: never too long, and never another error."""
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 - whatever an object's own repr raises
-        return f"a {type(value).__name__} that cannot be shown"
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

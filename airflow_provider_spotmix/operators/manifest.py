@@ -2,93 +2,63 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_spotmix.core.errors import InvalidInputError
+from airflow_provider_spotmix.core.errors import InvalidInputError, shown
 from airflow_provider_spotmix.manifests.identity import Identity
+from airflow_provider_spotmix.operators.document import read_document
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-_MAX_SHOWN = 100
 _MAX_LABEL = 63
 _EXTENSIONS = (".yaml", ".yml", ".json")
 
 
-def load_manifest(application_file: str | None, template_spec: Mapping[str, Any] | None) -> dict[str, Any]:
+def load_manifest(application_file: Any, template_spec: Any) -> dict[str, Any]:
     """Return the application that a person gave, as a path, as text or as a mapping.
 
     Raises:
         InvalidInputError: it is missing, no YAML, or no mapping.
 
     """
-    found: Any = template_spec
-    if application_file is not None:
-        found = _parse(_text(application_file))
-    if isinstance(found, str):
-        found = _parse(found)
-    found = _mapping("the application", found)
-    if "spark" in found and "spec" not in found:  # the wrapper that SparkKubernetesOperator takes
-        if found.get("kubernetes"):
+    if application_file is None:
+        found, field = template_spec, "template_spec"
+    else:
+        found, field = _content(application_file), "application_file"
+    document = read_document(found, field)
+    if "spark" in document and "spec" not in document:  # the wrapper that SparkKubernetesOperator takes
+        if document.get("kubernetes"):
             raise InvalidInputError(
-                "the application has a 'kubernetes' section, which is not supported; move its settings into the"
+                f"{field} has a section 'kubernetes', which is not supported; move its settings into the"
                 " SparkApplication's driver and executor"
             )
-        found = _mapping("'spark' of the application", found["spark"])
-    if found.get("metadata") is not None:
-        _mapping("metadata of the application", found["metadata"])
-    return _plain(found)
+        document = read_document(document["spark"], f"section 'spark' of {field}")
+    if not isinstance(document.get("metadata") or {}, dict):
+        raise InvalidInputError(f"metadata is {shown(document['metadata'])}; a SparkApplication has a mapping there")
+    return document
 
 
-def _text(application_file: str) -> str:
+def _content(application_file: Any) -> Any:
     """Airflow has put the file's content in place of a path already, where it found the file."""
-    if "\n" in application_file or not application_file.strip().endswith(_EXTENSIONS):
+    if not isinstance(application_file, str):  # JSON that was rendered to a native object is a mapping already
+        return application_file
+    path = application_file.strip()
+    if "\n" in path or not path.endswith(_EXTENSIONS):
         return application_file
     try:
-        return Path(application_file.strip()).read_text("utf-8")
+        return Path(path).read_text("utf-8")
     except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
         raise InvalidInputError(
-            f"application_file {application_file!r} cannot be read ({error}); give a path that is relative to the DAG"
-            " file or in template_searchpath"
+            f"application_file {shown(application_file)} cannot be read ({why}); give a path that is relative to the"
+            " DAG file or in template_searchpath"
         ) from None
-
-
-def _parse(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)  # JSON is YAML
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 31st of February
-        raise InvalidInputError(f"the application is no YAML: {error}") from None
-
-
-def _mapping(what: str, found: Any) -> Mapping[str, Any]:
-    if isinstance(found, Mapping):
-        return found
-    said = "is empty" if found is None else f"is a {type(found).__name__}: {str(found)[:_MAX_SHOWN]!r}"
-    raise InvalidInputError(f"{what} {said}; give a SparkApplication, or the path of one that ends with .yaml or .json")
-
-
-def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Make it what JSON can say; YAML's dates are the text that they were written as."""
-    try:
-        plain: dict[str, Any] = json.loads(json.dumps(found, default=_date, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInputError(f"the application holds something that JSON cannot say: {error}") from None
-    return plain
-
-
-def _date(value: Any) -> str:
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    raise TypeError(f"a {type(value).__name__}")
 
 
 def identity(context: Context) -> Identity:
