@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_spotmix.backends.base import Backend
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
-from airflow_provider_spotmix.core.errors import InvalidInputError
+from airflow_provider_spotmix.core.errors import InvalidInputError, shown
 
 _BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Kubeflow(),)}
 
@@ -16,6 +16,6 @@ def backend(name: str) -> Backend:
         InvalidInputError: there is none.
 
     """
-    if name not in _BACKENDS:
-        raise InvalidInputError(f"unknown backend {name!r}; known: {', '.join(_BACKENDS)}")
+    if not isinstance(name, str) or name not in _BACKENDS:
+        raise InvalidInputError(f"unknown backend {shown(name)}; known: {', '.join(_BACKENDS)}")
     return _BACKENDS[name]

@@ -15,10 +15,14 @@ from airflow_provider_spotmix.manifests.overlay import Overlay
 
 
 class ExecutorCount(Struct, frozen=True):
-    """How many executors an application starts with, and whether Spark may change that."""
+    """How many executors an application starts with, whether Spark may change that, and up to how many.
+
+    ``maximum`` is None where nothing limits it, or nothing changes the count.
+    """
 
     initial: int
     dynamic: bool
+    maximum: int | None = None
 
 
 class Status(Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,18 +9,16 @@ from msgspec import Struct
 
 from airflow_provider_spotmix.backends import backend as backend_named
 from airflow_provider_spotmix.backends.base import Backend
-from airflow_provider_spotmix.core.errors import InvalidInputError
 from airflow_provider_spotmix.core.mix import Mix
 from airflow_provider_spotmix.core.policy import Policy
-from airflow_provider_spotmix.core.pools import CapacityType, Pool
+from airflow_provider_spotmix.core.pools import Pool
 from airflow_provider_spotmix.core.spec import ApplicationSpec, FleetSpec
+from airflow_provider_spotmix.fleet.checks import base_name, check_base, check_namespace, check_pools
 from airflow_provider_spotmix.manifests import labels, spark_conf
 from airflow_provider_spotmix.manifests.identity import Identity, application_name
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.placements import placement as placement_named
 from airflow_provider_spotmix.placements.base import Draft
-
-_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 class FleetPlan(Struct, frozen=True, kw_only=True):
@@ -64,12 +61,12 @@ def plan_fleet(
     """
     api, strategy = backend_named(backend), placement_named(placement)
     api.check(manifest)
-    _check_pools(mix, pools)
+    check_pools(mix, pools)
     api.check_selectors(manifest, pools)
-    base = name or (manifest.get("metadata") or {}).get("name")
-    if not isinstance(base, str) or not base:
-        raise InvalidInputError("the application has no name; set metadata.name or the argument 'name'")
+    check_namespace(namespace)
+    base = base_name(name, manifest)
     drafts = strategy.drafts(manifest)
+    check_base(mix, [api.executor_count(draft.manifest) for draft in drafts])
     names = [application_name(base + draft.suffix, identity) for draft in drafts]
     spec = FleetSpec(
         fleet_id=identity.fleet_id,
@@ -107,21 +104,3 @@ def _overlay(
         spark_conf=spark_conf.for_spot(app.executors, grace_seconds),
         grace_seconds=grace_seconds,
     )
-
-
-def _check_pools(mix: Mix, pools: tuple[Pool, ...]) -> None:
-    names = [pool.name for pool in pools]
-    for name in names:
-        if not _LABEL_VALUE.fullmatch(name) or names.count(name) > 1:
-            raise InvalidInputError(
-                f"pool name {name!r} of {', '.join(names)}: each needs its own name, which becomes a label of pods: up"
-                " to 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
-            )
-    wanted = [share.pool for share in mix.shares] + ([mix.base_pool] if mix.base_pool else [])
-    for wants in wanted:
-        if wants not in names:
-            raise InvalidInputError(f"unknown pool {wants!r} in ratio; pools: {', '.join(names)}")
-    if not any(pool.capacity_type is CapacityType.ON_DEMAND for pool in pools):
-        raise InvalidInputError(
-            f"no pool is on-demand (pools: {', '.join(names)}); the driver and fallbacks need one, add it"
-        )

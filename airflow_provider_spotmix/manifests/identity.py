@@ -13,7 +13,7 @@ from airflow_provider_spotmix.core.errors import InvalidInputError
 # With the suffix below a name stays under the 63 characters of a DNS label.
 MAX_NAME = 45
 _SUFFIX = 8
-_VALID_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+VALID_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
 class Identity(Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ def application_name(base: str, identity: Identity) -> str:
         InvalidInputError: ``base`` is no DNS-1035 label; the operators refuse those.
 
     """
-    if not _VALID_NAME.fullmatch(base):
+    if not VALID_NAME.fullmatch(base):
         raise InvalidInputError(
             f"metadata.name {base!r} is no valid application name: lower-case letters, digits and '-', starting with a"
             " letter, ending with a letter or digit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # Ours
+PREFIX = "spotmix.io/"
 FLEET = "spotmix.io/fleet"
 APPLICATION = "spotmix.io/application"
 SEAT = "spotmix.io/seat"

@@ -40,7 +40,7 @@ def executor_template(
     for gate in gates:
         if gate in present:
             raise InvalidInputError(
-                f"the executor template carries the scheduling gate {gate!r}, which this provider adds; remove it"
+                f"spec.schedulingGates of the executor template has {gate!r}, which this provider adds; remove it"
             )
     if gates:
         spec["schedulingGates"] = [*(spec.get("schedulingGates") or []), *({"name": gate} for gate in gates)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_spotmix.core.errors import InvalidInputError
+from airflow_provider_spotmix.core.errors import InvalidInputError, shown
 from airflow_provider_spotmix.placements.base import Placement
 from airflow_provider_spotmix.placements.template import Template
 
@@ -16,6 +16,6 @@ def placement(name: str) -> Placement:
         InvalidInputError: there is none.
 
     """
-    if name not in _PLACEMENTS:
-        raise InvalidInputError(f"unknown placement {name!r}; known: {', '.join(_PLACEMENTS)}")
+    if not isinstance(name, str) or name not in _PLACEMENTS:
+        raise InvalidInputError(f"unknown placement {shown(name)}; known: {', '.join(_PLACEMENTS)}")
     return _PLACEMENTS[name]

@@ -10,9 +10,8 @@ import pytest
 
 from airflow_provider_spotmix.backends.base import ExecutorCount
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
-from airflow_provider_spotmix.core.errors import InvalidInputError
 from airflow_provider_spotmix.core.events import ApplicationPhase
-from airflow_provider_spotmix.core.pools import GKE, KARPENTER
+from airflow_provider_spotmix.core.pools import KARPENTER
 from airflow_provider_spotmix.kube.objects import Raw, convert
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD
@@ -49,51 +48,6 @@ def overlay() -> Overlay:
     )
 
 
-def changed(path: str, value: Any) -> dict[str, Any]:
-    """The valid application with one field changed (or removed, with None)."""
-    result = application()
-    *parents, last = path.split("/")
-    target = result
-    for parent in parents:
-        target = target[parent]
-    if value is None:
-        del target[last]
-    else:
-        target[last] = value
-    return result
-
-
-@pytest.mark.parametrize(
-    ("manifest", "message"),
-    [
-        pytest.param(changed("kind", "Pod"), "kind is 'Pod'", id="another-kind"),
-        pytest.param(changed("apiVersion", "v1"), "apiVersion is 'v1'", id="another-version"),
-        pytest.param(changed("spec", None), "spec is None", id="no-spec"),
-        pytest.param(changed("spec/executor", None), "spec.executor is None", id="no-executor-section"),
-        pytest.param(changed("spec/driver", "big"), "spec.driver is 'big'", id="driver-is-no-mapping"),
-        pytest.param(changed("spec/mode", "client"), "spec.mode is 'client'", id="client-mode"),
-        pytest.param(changed("spec/executor/instances", 0), "no executors", id="no-executors"),
-        pytest.param(changed("spec/executor/instances", "many"), "whole number", id="executors-no-number"),
-        pytest.param(changed("spec/executor/template", "big"), "template is 'big'", id="template-is-no-mapping"),
-        pytest.param(changed("spec/driver/template", {"spec": []}), r"template\.spec is \[\]", id="spec-is-no-mapping"),
-        pytest.param(
-            changed("spec/sparkConf", {"spark.kubernetes.executor.podTemplateFile": "/x.yaml"}),
-            "the operator would ignore; move what it says to spec.executor.template",
-            id="template-file-in-conf",
-        ),
-        pytest.param(changed("spec/executor/affinity", {"nodeAffinity": {}}), "move it to", id="affinity-on-the-cr"),
-        pytest.param(
-            changed("spec/sparkConf", {"spark.kubernetes.allocation.pods.allocator": "statefulset"}),
-            "'statefulset'",
-            id="statefulset-allocator",
-        ),
-    ],
-)
-def test_an_application_that_cannot_be_placed_is_refused_with_a_remedy(manifest: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        BACKEND.check(manifest)
-
-
 @pytest.mark.parametrize(
     ("spec", "count"),
     [
@@ -105,6 +59,19 @@ def test_an_application_that_cannot_be_placed_is_refused_with_a_remedy(manifest:
             {"dynamicAllocation": {"enabled": True, "initialExecutors": 7, "minExecutors": 2}},
             ExecutorCount(7, dynamic=True),
             id="largest-of-three",
+        ),
+        pytest.param(
+            {"dynamicAllocation": {"enabled": True, "minExecutors": 2, "maxExecutors": 9}},
+            ExecutorCount(5, dynamic=True, maximum=9),
+            id="up-to",
+        ),
+        pytest.param(
+            {
+                "dynamicAllocation": {"enabled": False, "minExecutors": 9},
+                "sparkConf": {"spark.dynamicAllocation.enabled": "True", "spark.dynamicAllocation.maxExecutors": " 8 "},
+            },
+            ExecutorCount(5, dynamic=True, maximum=8),
+            id="dynamic-by-conf-only",
         ),
         pytest.param(
             {"sparkConf": {"spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.minExecutors": "6"}},
@@ -153,20 +120,6 @@ def test_the_driver_is_pinned_to_on_demand_and_never_gated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        pytest.param("spec/driver/nodeSelector", {"karpenter.sh/capacity-type": "spot"}, id="on-the-cr"),
-        pytest.param(
-            "spec/driver/template", {"spec": {"nodeSelector": {"karpenter.sh/capacity-type": "spot"}}}, id="template"
-        ),
-    ],
-)
-def test_a_driver_that_wants_spot_is_refused(path: str, value: Any) -> None:
-    with pytest.raises(InvalidInputError, match="driver always runs on on-demand"):
-        BACKEND.render(changed(path, value), overlay())
-
-
-@pytest.mark.parametrize(
     ("executor", "conf", "expected"),
     [
         pytest.param({}, {}, (100, "100s"), id="default"),
@@ -174,7 +127,10 @@ def test_a_driver_that_wants_spot_is_refused(path: str, value: Any) -> None:
         pytest.param({}, {GRACE_PERIOD: "2m"}, (120, "2m"), id="of-conf"),
         pytest.param({"terminationGracePeriodSeconds": 7}, {}, (7, "7s"), id="of-the-cr"),
         pytest.param(
-            {"template": {"spec": {"terminationGracePeriodSeconds": 40}}}, {GRACE_PERIOD: 50}, (40, 50), id="both-stay"
+            {"template": {"spec": {"terminationGracePeriodSeconds": 40}}},
+            {GRACE_PERIOD: "50"},
+            (40, "50"),
+            id="both-stay",
         ),
         pytest.param({}, {GRACE_PERIOD: "1d"}, (None, "1d"), id="a-form-that-is-not-read"),
     ],
@@ -187,62 +143,16 @@ def test_a_grace_period_holds_for_every_spark_version(executor: Any, conf: Any, 
     assert (in_template, spec["sparkConf"][GRACE_PERIOD]) == expected
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "field"),
-    [
-        pytest.param("spec/nodeSelector", {CAPACITY: "spot"}, "spec.nodeSelector", id="of-all-pods"),
-        pytest.param("spec/executor/nodeSelector", {CAPACITY: "spot"}, "spec.executor.nodeSelector", id="on-the-cr"),
-        pytest.param(
-            "spec/executor/template",
-            {"spec": {"nodeSelector": {CAPACITY: "spot"}}},
-            "spec.executor.template.spec.nodeSelector",
-            id="in-the-template",
-        ),
-        pytest.param(
-            "spec/sparkConf", {f"spark.kubernetes.node.selector.{CAPACITY}": "spot"}, "spec.sparkConf", id="conf"
-        ),
-        pytest.param(
-            "spec/sparkConf",
-            {f"spark.kubernetes.executor.node.selector.{CAPACITY}": "spot"},
-            "spec.sparkConf",
-            id="conf-of-executors",
-        ),
-    ],
-)
-def test_executors_that_select_what_the_mix_decides_are_refused(path: str, value: Any, field: str) -> None:
-    with pytest.raises(InvalidInputError, match=f"{field} has {CAPACITY}=spot, which the mix decides"):
-        BACKEND.check_selectors(changed(path, value), KARPENTER)
-
-
-def test_selecting_by_the_label_that_only_spot_has_is_refused_too() -> None:
-    with pytest.raises(InvalidInputError, match="which the mix decides"):
-        BACKEND.check_selectors(application(nodeSelector={"cloud.google.com/gke-spot": "true"}), GKE)
-
-
-def test_a_driver_affinity_that_would_replace_the_pin_is_refused_only_then() -> None:
-    manifest = changed("spec/driver/affinity", {"nodeAffinity": {}})
-    BACKEND.render(changed("spec/driver/affinity", {"podAffinity": {"x": 1}}), overlay())
-    manifest["spec"]["driver"]["affinity"] = {"podAffinity": {"x": 1}}
-    with pytest.raises(InvalidInputError, match=r"move it to spec\.driver\.template\.spec\.affinity"):
-        BACKEND.render(manifest, msgspec.structs.replace(overlay(), driver_pool=GKE[1]))
-
-
 def test_null_fields_are_as_good_as_not_written() -> None:
     manifest = application(template=None, nodeSelector=None, instances=None)
     manifest["metadata"] = {"name": "etl", "labels": None, "annotations": None}
     manifest["spec"] |= {"mode": None, "nodeSelector": None, "dynamicAllocation": None}
-    manifest["spec"]["sparkConf"] = {"spark.executor.instances": 4}
+    manifest["spec"]["sparkConf"] = {"spark.executor.instances": "4"}
     manifest["spec"]["driver"] |= {"template": None, "nodeSelector": None}
     BACKEND.check(manifest)
     BACKEND.check_selectors(manifest, KARPENTER)
     assert BACKEND.executor_count(manifest) == ExecutorCount(4, dynamic=False)
     assert BACKEND.render(manifest, overlay())["metadata"]["name"] == "etl-1a2b3c4d"
-
-
-def test_a_template_with_our_own_gate_is_refused() -> None:
-    manifest = application(template={"spec": {"schedulingGates": [{"name": "spotmix.io/placement"}]}})
-    with pytest.raises(InvalidInputError, match="remove it"):
-        BACKEND.render(manifest, overlay())
 
 
 @pytest.mark.parametrize(

@@ -71,20 +71,11 @@ def test_long_names_stay_within_what_spark_appends_to(length: int) -> None:
 @pytest.mark.parametrize(
     ("manifest", "arguments", "message"),
     [
-        pytest.param(application("Daily_ETL"), {}, "metadata.name 'Daily_ETL'", id="name-not-dns"),
-        pytest.param(application(""), {}, "no name", id="no-name"),
-        pytest.param(application(), {"pools": KARPENTER[:1]}, "unknown pool 'on-demand'", id="unknown-pool"),
         pytest.param(
             application(), {"placement": "magic"}, "unknown placement 'magic'; known: template", id="placement"
         ),
+        pytest.param(application(), {"placement": [1]}, r"unknown placement \[1\]; known", id="placement-is-a-list"),
         pytest.param(application(), {"backend": "magic"}, "unknown backend 'magic'; known: kubeflow", id="backend"),
-        pytest.param(
-            application(),
-            {"pools": (*KARPENTER, msgspec.structs.replace(KARPENTER[0], name="spot pool"))},
-            "pool name 'spot pool'",
-            id="pool-name-no-label",
-        ),
-        pytest.param(application(), {"pools": (*KARPENTER, KARPENTER[0])}, "pool name 'spot'", id="pool-named-twice"),
         pytest.param(
             application(),
             {"mix": msgspec.structs.replace(MIX, base_pool="metal")},
@@ -94,7 +85,7 @@ def test_long_names_stay_within_what_spark_appends_to(length: int) -> None:
         pytest.param(
             application(nodeSelector={"karpenter.sh/capacity-type": "spot"}),
             {},
-            "spec.executor.nodeSelector has karpenter.sh/capacity-type=spot",
+            "spec.executor.nodeSelector has karpenter.sh/capacity-type: 'spot'",
             id="executor-selects-capacity",
         ),
         pytest.param(

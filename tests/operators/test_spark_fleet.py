@@ -102,7 +102,7 @@ def test_what_is_rendered_is_planned(dag: DAG, monkeypatch: pytest.MonkeyPatch) 
         pytest.param({"pools": "azure"}, "pools is 'azure'; presets: karpenter", id="pools"),
         pytest.param({"placement": "magic"}, "magic", id="placement"),
         pytest.param({"template_spec": {}}, "apiVersion is None", id="application"),
-        pytest.param({"name": "Daily ETL"}, "'Daily ETL' is no valid application name", id="name"),
+        pytest.param({"name": "Daily ETL"}, "name is 'Daily ETL', no valid application name", id="name"),
     ],
 )
 def test_bad_input_is_told_before_anything_is_submitted(dag: DAG, arguments: dict[str, Any], message: str) -> None:
