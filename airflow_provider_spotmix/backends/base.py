@@ -26,12 +26,16 @@ class ExecutorCount(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """An application's state, read from its object. ``state`` is the backend's own word for it."""
+    """An application's state, read from its object.
+
+    ``state`` is the backend's own word for it. ``started``: its driver has begun to run, now or in an earlier attempt.
+    """
 
     phase: ApplicationPhase
     state: str
     message: str
     driver_pod: str
+    started: bool
 
 
 class Backend(Protocol):

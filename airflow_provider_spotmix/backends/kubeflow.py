@@ -26,6 +26,10 @@ from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD
 _PHASES = {
     "": ApplicationPhase.PENDING,
     "SUBMITTED": ApplicationPhase.PENDING,
+    "SUBMISSION_FAILED": ApplicationPhase.PENDING,
+    "SUSPENDING": ApplicationPhase.PENDING,
+    "SUSPENDED": ApplicationPhase.PENDING,
+    "RESUMING": ApplicationPhase.PENDING,
     "COMPLETED": ApplicationPhase.SUCCEEDED,
     "FAILED": ApplicationPhase.FAILED,
 }
@@ -80,11 +84,14 @@ class Kubeflow:
         status = application.status
         state = status.get("applicationState") or {}
         word = state.get("state") or ""
+        phase = _PHASES.get(word, ApplicationPhase.RUNNING)
         return Status(
-            phase=_PHASES.get(word, ApplicationPhase.RUNNING),
+            phase=phase,
             state=word,
             message=state.get("errorMessage") or "",
             driver_pod=(status.get("driverInfo") or {}).get("podName") or f"{application.metadata.name}-driver",
+            # It counts submissions that came through: the second one follows a driver that has run.
+            started=phase is not ApplicationPhase.PENDING or (status.get("executionAttempts") or 0) > 1,
         )
 
 

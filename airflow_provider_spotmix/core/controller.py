@@ -20,6 +20,7 @@ from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import AnyAction, Finish, Rescue
 from airflow_provider_spotmix.core.recovery import infer_losses
 from airflow_provider_spotmix.core.seats import fill_vacancy, note_initial, place, release, seat_waiting, see_placed
+from airflow_provider_spotmix.core.startup import give_up_what_does_not_start
 from airflow_provider_spotmix.core.state import Executor, FleetState, Tally
 from airflow_provider_spotmix.core.table import Numbers, Table
 from airflow_provider_spotmix.core.turn import Turn
@@ -182,13 +183,27 @@ def _synced(turn: Turn, event: ev.Synced) -> None:
 
 def _application_observed(turn: Turn, event: ev.ApplicationObserved) -> None:
     app = turn.state.applications.get(event.application)
-    if app is None or (app.uid and app.uid != event.uid):
+    if app is None or (app.uid and app.uid != event.uid) or app.given_up:
         return
     if app.state != event.state:
         said = f": {event.message}" if event.message else ""
         turn.tell(f"{app.name} is {event.state or 'NEW'}{said}", warning=event.phase is ev.ApplicationPhase.FAILED)
-    turn.application(app.name, uid=event.uid, phase=event.phase, state=event.state, message=event.message)
+    turn.application(
+        app.name,
+        uid=event.uid,
+        phase=event.phase,
+        state=event.state,
+        message=event.message,
+        created_at=event.created_at,
+        started=app.started or event.started,
+    )
     _finish_if_over(turn)
+
+
+def _driver_observed(turn: Turn, event: ev.DriverObserved) -> None:
+    app = turn.state.applications.get(event.application)
+    if app is not None:
+        turn.application(app.name, driver=event, started=app.started or event.started)
 
 
 def _application_deleted(turn: Turn, event: ev.ApplicationDeleted) -> None:
@@ -215,6 +230,8 @@ def _finish_if_over(turn: Turn) -> None:
 
 def _tick(turn: Turn, event: ev.Tick) -> None:
     _rescue_all(turn)
+    if give_up_what_does_not_start(turn):
+        _finish_if_over(turn)
     patience = turn.state.spec.policy.vacant_seat_seconds
     for app in list(turn.state.applications.values()):
         expired = [v for v in app.vacancies.values() if event.at - v.loss.at >= patience] if app.dynamic else []
@@ -227,6 +244,7 @@ _E = TypeVar("_E", bound=ev.Event)
 _HANDLERS: dict[type[ev.Event], Callable[[Turn, Any], None]] = {
     ev.ApplicationObserved: _application_observed,
     ev.ApplicationDeleted: _application_deleted,
+    ev.DriverObserved: _driver_observed,
     ev.ExecutorObserved: _executor_observed,
     ev.ExecutorDeleted: _executor_deleted,
     ev.NodeObserved: _node_observed,

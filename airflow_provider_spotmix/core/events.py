@@ -68,13 +68,15 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
 
 
 class ApplicationObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
-    """The application's object was read."""
+    """The application's object was read. ``started``: its driver has begun to run, now or earlier."""
 
     application: str
     uid: str
     phase: ApplicationPhase
     state: str = ""  # in the backend's own word
     message: str = ""
+    created_at: float = 0.0
+    started: bool = False
 
 
 class ApplicationDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -82,6 +84,15 @@ class ApplicationDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, t
 
     application: str
     uid: str
+
+
+class DriverObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """A driver pod was read. ``waits_for``: why it does not run yet, as far as it says; empty when it says nothing."""
+
+    application: str
+    pod: str
+    started: bool = False
+    waits_for: str = ""
 
 
 class ExecutorObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -148,6 +159,7 @@ class Tick(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
 AnyEvent = (
     ApplicationObserved
     | ApplicationDeleted
+    | DriverObserved
     | ExecutorObserved
     | ExecutorDeleted
     | NodeObserved

@@ -14,8 +14,11 @@ class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
             node-monitor-grace-period (50 s by default since Kubernetes 1.32).
         vacant_seat_seconds: with dynamic allocation, how long a vacated seat waits for its replacement before it
             expires; with a fixed number of executors a vacant seat never expires.
+        startup_timeout_seconds: an application whose driver has not begun to run this long after its creation is given
+            up; 0 for never. Counted from the creation that the API server notes, whoever looks after it since.
 
     """
 
     node_lost_after_seconds: float = 10.0
     vacant_seat_seconds: float = 120.0
+    startup_timeout_seconds: float = 0.0

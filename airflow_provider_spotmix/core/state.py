@@ -8,6 +8,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.events import ApplicationPhase, NodeFacts, PodFacts
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.table import Numbers, Table
@@ -199,6 +200,10 @@ class ApplicationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     phase: ApplicationPhase = ApplicationPhase.PENDING
     state: str = ""
     message: str = ""
+    created_at: float = 0.0
+    driver: ev.DriverObserved | None = None
+    started: bool = False  # its driver has begun to run, now or earlier
+    given_up: bool = False  # we wait for it no longer; it may still run
     submission: str = ""
     past_submissions: tuple[str, ...] = ()
     executors: Table[str, Executor] = Table()

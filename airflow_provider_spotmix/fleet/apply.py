@@ -12,7 +12,7 @@ from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.fleet.voice import Voice
 from airflow_provider_spotmix.kube.client import Kube, PatchType
 from airflow_provider_spotmix.kube.errors import ApiError, ApiUnavailable, Conflict, KubeError, NotFound
-from airflow_provider_spotmix.kube.facts import node_facts, pod_facts
+from airflow_provider_spotmix.kube.facts import is_driver, node_facts, pod_facts, waits_for
 from airflow_provider_spotmix.kube.objects import Pod
 from airflow_provider_spotmix.kube.resources import NODES, PODS
 from airflow_provider_spotmix.manifests import labels
@@ -111,6 +111,20 @@ def executor_observed(pod: Pod, *, at: float) -> ev.ExecutorObserved | None:
         application=pod.metadata.labels.get(labels.APPLICATION, ""),
         submission=pod.metadata.labels.get(labels.SPARK_SUBMISSION, ""),
         pod=facts,
+    )
+
+
+def driver_observed(pod: Pod, *, at: float) -> ev.DriverObserved | None:
+    """Event of a driver pod of a fleet; None for any other pod."""
+    if not is_driver(pod):
+        return None
+    return ev.DriverObserved(
+        at=at,
+        id=f"pods/{pod.metadata.name}@{pod.metadata.resource_version}",
+        application=pod.metadata.labels.get(labels.APPLICATION, ""),
+        pod=pod.metadata.name,
+        started=pod.status.phase in ("Running", "Succeeded", "Failed"),
+        waits_for=waits_for(pod),
     )
 
 

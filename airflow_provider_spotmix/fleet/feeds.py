@@ -8,7 +8,7 @@ from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.events import NodeFacts
 from airflow_provider_spotmix.core.spec import FleetSpec
-from airflow_provider_spotmix.fleet.apply import executor_observed
+from airflow_provider_spotmix.fleet.apply import driver_observed, executor_observed
 from airflow_provider_spotmix.fleet.hub import FeedItem, Unavailable
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.errors import KubeError, NotFound
@@ -22,7 +22,7 @@ Batch = list[ev.AnyEvent]
 
 
 class PodFeed:
-    """Executors of one fleet."""
+    """Executors and drivers of one fleet."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -35,14 +35,20 @@ class PodFeed:
                 here = {pod.metadata.uid for pod in objects}
                 gone = [pod for uid, pod in self.pods.items() if uid not in here]
                 deleted: Batch = [event for pod in gone for event in self._deleted(pod, estimated=True)]
+                drivers = [event for pod in objects for event in self._driver(pod)]
                 observed = [event for pod in objects for event in self._observed(pod)]
                 # Creation times are whole seconds: within one, Spark's numbers tell the order.
-                return [*deleted, *sorted(observed, key=lambda event: (event.pod.created_at, event.pod.executor_id))]
+                observed.sort(key=lambda event: (event.pod.created_at, event.pod.executor_id))
+                return [*deleted, *drivers, *observed]
             case Changed("DELETED", pod):
                 return self._deleted(pod)
             case Changed(_, pod):
-                return [*self._observed(pod)]
+                return [*self._driver(pod), *self._observed(pod)]
         return []
+
+    def _driver(self, pod: Pod) -> Batch:
+        event = driver_observed(pod, at=self._now())
+        return [event] if event else []
 
     def _observed(self, pod: Pod) -> list[ev.ExecutorObserved]:
         event = executor_observed(pod, at=self._now())
@@ -122,6 +128,8 @@ class ApplicationFeed:
             phase=status.phase,
             state=status.state,
             message=status.message,
+            created_at=float(application.metadata.creation_timestamp or 0.0),
+            started=status.started,
         )
 
     async def _look(self, name: str) -> Batch:

@@ -20,8 +20,9 @@ class Report(Struct, frozen=True, kw_only=True):
 
     ``target``: seats by pool for the executors it started with. ``initial``: where they were first placed.
     ``interruptions``: executors lost to the infrastructure or for unknown reasons; ``failures``: to the application
-    itself. ``ledger``: closed accounts by placed pool. ``gate_latency_ms``: from receiving a gated pod's event to the
-    API server's answer to its placement, of the last few hundred placements.
+    itself. ``applications``: an application that was ``given_up`` may still have run when the fleet ended. ``ledger``:
+    closed accounts by placed pool. ``gate_latency_ms``: from receiving a gated pod's event to the API server's answer
+    to its placement, of the last few hundred placements.
     """
 
     schema: int
@@ -68,7 +69,8 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
         result="succeeded" if succeeded else "failed",
         message=message,
         applications=[
-            {"name": app.name, "state": app.state, "message": app.message} for app in state.applications.values()
+            {"name": app.name, "state": app.state, "message": app.message, "given_up": app.given_up}
+            for app in state.applications.values()
         ],
         mix={
             "ratio": {share.pool: share.weight for share in spec.mix.shares},

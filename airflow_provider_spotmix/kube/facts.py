@@ -42,6 +42,21 @@ def pod_facts(pod: Pod) -> PodFacts | None:
     )
 
 
+def is_driver(pod: Pod) -> bool:
+    """Whether it is the pod of a Spark driver."""
+    return pod.metadata.labels.get(labels.SPARK_ROLE) == "driver"
+
+
+def waits_for(pod: Pod) -> str:
+    """Why a pod does not run yet, in the scheduler's or the kubelet's words; empty when nobody says."""
+    unscheduled = next((c for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), None)
+    waiting = (status.state.waiting for status in pod.status.container_statuses)
+    said = unscheduled or next((state for state in waiting if state is not None and state.reason), None)
+    if said is None:
+        return ""
+    return f"{said.reason}: {said.message}" if said.message else said.reason
+
+
 def node_facts(node: Node) -> NodeFacts:
     """Facts of a node. A node without a Ready condition has just registered and is not ready."""
     return NodeFacts(

@@ -216,7 +216,7 @@ class SparkFleetOperator(BaseOperator):
         try:
             event = wait()
             self._show_driver_logs()
-            if "report" in event and not self.delete_on_termination:
+            if not self.delete_on_termination and _is_over(event):
                 self._running = None  # it is over, and the person wants to look at it
             return self._outcome(event)
         finally:
@@ -336,3 +336,8 @@ class SparkFleetOperator(BaseOperator):
 
     def _tell(self, message: str, warning: bool) -> None:
         (self.log.warning if warning else self.log.info)("%s", message)
+
+
+def _is_over(event: Mapping[str, Any]) -> bool:
+    """Whether nothing of the fleet may still run."""
+    return "report" in event and not any(app.get("given_up") for app in event["report"]["applications"])

@@ -161,7 +161,7 @@ def test_null_fields_are_as_good_as_not_written() -> None:
         pytest.param({}, ApplicationPhase.PENDING, id="new"),
         pytest.param({"applicationState": {"state": "SUBMITTED"}}, ApplicationPhase.PENDING, id="submitted"),
         pytest.param({"applicationState": {"state": "PENDING_RERUN"}}, ApplicationPhase.RUNNING, id="will-rerun"),
-        pytest.param({"applicationState": {"state": "SUBMISSION_FAILED"}}, ApplicationPhase.RUNNING, id="may-retry"),
+        pytest.param({"applicationState": {"state": "SUBMISSION_FAILED"}}, ApplicationPhase.PENDING, id="may-retry"),
         pytest.param({"applicationState": {"state": "COMPLETED"}}, ApplicationPhase.SUCCEEDED, id="completed"),
         pytest.param({"applicationState": {"state": "FAILED"}}, ApplicationPhase.FAILED, id="failed"),
         pytest.param({"applicationState": {"state": "SOMETHING_NEW"}}, ApplicationPhase.RUNNING, id="unknown-state"),
@@ -171,3 +171,20 @@ def test_only_what_the_operator_calls_terminal_is_over(status: dict[str, Any], p
     raw = convert({"metadata": {"name": "etl"}, "status": status}, Raw)
     found = BACKEND.status(raw)
     assert (found.phase, found.driver_pod) == (phase, "etl-driver")
+
+
+@pytest.mark.parametrize(
+    ("status", "started"),
+    [
+        pytest.param({}, False, id="new"),
+        pytest.param({"applicationState": {"state": "SUBMITTED"}, "executionAttempts": 1}, False, id="first-attempt"),
+        pytest.param({"applicationState": {"state": "SUBMITTED"}, "executionAttempts": 2}, True, id="second-attempt"),
+        pytest.param({"applicationState": {"state": "SUBMISSION_FAILED"}}, False, id="refused"),
+        pytest.param({"applicationState": {"state": "SUSPENDED"}}, False, id="suspended"),
+        pytest.param({"applicationState": {"state": "PENDING_RERUN"}, "executionAttempts": 1}, True, id="to-be-rerun"),
+        pytest.param({"applicationState": {"state": "RUNNING"}, "executionAttempts": 1}, True, id="running"),
+    ],
+)
+def test_whether_its_driver_has_run(status: dict[str, Any], started: bool) -> None:
+    raw = convert({"metadata": {"name": "etl"}, "status": status}, Raw)
+    assert BACKEND.status(raw).started is started

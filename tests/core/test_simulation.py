@@ -117,9 +117,8 @@ def moody() -> Decide:
 
 def unexplained(state: FleetState, event: ev.AnyEvent) -> Decision:
     """Counts every deletion as a loss, the driver's own as well."""
-    is_end = isinstance(event, ev.ExecutorObserved) and event.pod.deleting
-    if is_end and not event.pod.disruption:  # type: ignore[union-attr]
-        event = replace(event, pod=replace(event.pod, disruption="EvictionByEvictionAPI"))  # type: ignore[union-attr]
+    if isinstance(event, ev.ExecutorObserved) and event.pod.deleting and not event.pod.disruption:
+        event = replace(event, pod=replace(event.pod, disruption="EvictionByEvictionAPI"))
     return controller.decide(state, event)
 
 

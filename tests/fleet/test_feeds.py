@@ -29,6 +29,11 @@ SPEC = FleetSpec(
 )
 
 
+SCHEDULED = {"type": "PodScheduled", "status": "True"}
+UNSCHEDULED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+PULLING = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+
+
 def now() -> float:
     return 7.0
 
@@ -64,10 +69,37 @@ def test_what_a_later_snapshot_lacks_has_gone_at_an_unknown_time() -> None:
     assert set(feed.pods) == {"u2", "u3"}
 
 
-def test_pods_that_are_no_executors_are_not_kept() -> None:
+@pytest.mark.parametrize(
+    ("status", "started", "waits_for"),
+    [
+        pytest.param({}, False, "", id="nothing-is-known"),
+        pytest.param(
+            {"phase": "Pending", "conditions": [{**UNSCHEDULED, "message": "0/3 nodes are available"}]},
+            False,
+            "Unschedulable: 0/3 nodes are available",
+            id="unschedulable",
+        ),
+        pytest.param({"conditions": [UNSCHEDULED]}, False, "Unschedulable", id="without-a-message"),
+        pytest.param(
+            {"phase": "Pending", "conditions": [SCHEDULED], "containerStatuses": [{}, {"state": PULLING}]},
+            False,
+            "ImagePullBackOff: no such image",
+            id="image-not-found",
+        ),
+        pytest.param({"phase": "Running"}, True, "", id="running"),
+        pytest.param({"phase": "Failed"}, True, "", id="over"),
+    ],
+)
+def test_a_driver_says_what_it_waits_for_and_is_not_kept(status: dict[str, Any], started: bool, waits_for: str) -> None:
     feed = PodFeed(now)
-    driver = convert({"metadata": {"name": "driver", "uid": "d", "labels": {"spark-role": "driver"}}}, Pod)
-    assert feed.events(Changed("ADDED", driver)) == []
+    marks = {"spark-role": "driver", "spotmix.io/application": "etl"}
+    driver = convert({"metadata": {"name": "etl-driver", "uid": "d", "labels": marks}, "status": status}, Pod)
+    assert feed.events(Changed("ADDED", driver)) == [
+        ev.DriverObserved(
+            at=7, id="pods/etl-driver@", application="etl", pod="etl-driver", started=started, waits_for=waits_for
+        )
+    ]
+    assert feed.events(Synced(())) == []
     assert feed.pods == {}
 
 

@@ -5,6 +5,7 @@ Real Airflow processes and real Spark are in tests/e2e; here Spark is played, an
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -22,9 +23,12 @@ from airflow.sdk.exceptions import (
 from airflow.sdk.execution_time.timeout import timeout
 
 from airflow_provider_spotmix.fleet.report import SCHEMA
+from airflow_provider_spotmix.kube.client import Kube
+from airflow_provider_spotmix.kube.resources import PODS
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.triggers.spark_fleet import SparkFleetTrigger
 from tests.support.fleet_task import FleetTask
+from tests.support.played_spark import PlayedSpark
 
 pytestmark = pytest.mark.cluster
 
@@ -117,6 +121,32 @@ def test_a_trigger_that_ends_without_an_event_leaves_no_fleet(
     with pytest.raises(error, match=reason):
         task.new_operator().resume_execution(TRIGGER_FAIL_REPR, {"error": reason}, task.context)
     assert task.applications() == []
+
+
+def test_a_driver_that_does_not_start_in_time_says_what_it_waits_for_and_leaves_no_fleet(new_task: NewTask) -> None:
+    task = new_task(delete_on_termination=False)  # which keeps only what is over
+    trigger = deferred(task)
+    trigger.spec["policy"] = {"startup_timeout_seconds": 3.0}
+    task.on_cluster(lambda kube: create_driver(kube, task, nodeSelector={"zone": "nowhere"}))
+    event = event_of(trigger, task)
+    (application,) = event["report"]["applications"]
+    assert (application["state"], application["given_up"]) == ("STARTUP_TIMEOUT", True)
+    with pytest.raises(AirflowException, match=r"does not run 3 s after .* driver pod .*-driver: Unschedulable: 0/"):
+        task.new_operator().execute_complete(task.context, event)
+    assert task.applications() == []
+
+
+async def create_driver(kube: Kube, task: FleetTask, **spec: Any) -> None:
+    """Play spark-submit: the driver's pod."""
+    plan = task.plan()
+    await PlayedSpark(kube, plan, executors=5).is_left_alone()
+    application = plan.applications[0]
+    pod = copy.deepcopy(application["spec"]["driver"]["template"])
+    pod["metadata"]["name"] = f"{application['metadata']['name']}-driver"
+    pod["metadata"]["labels"]["spark-role"] = "driver"
+    pod["spec"]["containers"][0] |= {"image": "lab/host", "command": ["sleep", "1000"]}
+    pod["spec"].update(restartPolicy="Never", automountServiceAccountToken=False, **spec)
+    await kube.create(PODS, pod, task.namespace)
 
 
 def test_the_next_try_takes_the_place_of_one_that_was_left_behind(new_task: NewTask) -> None:

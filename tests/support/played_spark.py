@@ -38,9 +38,20 @@ class PlayedSpark:
 
     async def state(self, word: str, message: str = "") -> None:
         """Write the application's state as the operator does."""
+        await self.is_left_alone()
         state = {"state": word, "errorMessage": message}
         status = {"status": {"applicationState": state, "driverInfo": {"podName": f"{self.name}-driver"}}}
         await self.kube.patch(APPLICATIONS, self.name, status, self.namespace, subresource="status")
+
+    async def is_left_alone(self) -> None:
+        """Wait until the real operator has suspended it: until then it overwrites states, and deletes the driver."""
+        async with asyncio.timeout(60):
+            while await self._word() not in ("SUSPENDED", "COMPLETED", "FAILED"):  # noqa: ASYNC110 - a poll
+                await asyncio.sleep(0.02)
+
+    async def _word(self) -> str:
+        status = (await self.kube.get(APPLICATIONS, self.name, self.namespace)).status
+        return str(status.get("applicationState", {}).get("state", ""))
 
     async def request_missing(self) -> list[str]:
         """Ask for executors up to the number that is wanted, as Spark's allocator does."""
