@@ -40,6 +40,7 @@ def plan_fleet(
     policy: Policy | None = None,
     object_labels: Mapping[str, str] | None = None,
     name: str | None = None,
+    keep: bool = False,
 ) -> FleetPlan:
     """Plan a fleet.
 
@@ -54,6 +55,7 @@ def plan_fleet(
         policy: how patient the controller is; by default that of `Policy`.
         object_labels: further labels of the application and its pods.
         name: base of the application's name; by default the manifest's.
+        keep: whether a person wants to keep the applications when they are over.
 
     Raises:
         InvalidInputError: something in the input cannot be used; the message names field, value and remedy.
@@ -78,8 +80,9 @@ def plan_fleet(
         placement=placement,
         backend=backend,
     )
+    annotations = _annotations(identity, keep=keep)
     rendered = tuple(
-        api.render(draft.manifest, _overlay(draft, app, spec, identity, object_labels or {}))
+        api.render(draft.manifest, _overlay(draft, app, spec, annotations, object_labels or {}))
         for draft, app in zip(drafts, spec.applications, strict=True)
     )
     return FleetPlan(spec=spec, applications=rendered)
@@ -90,15 +93,29 @@ def _application(api: Backend, draft: Draft, name: str) -> ApplicationSpec:
     return ApplicationSpec(name=name, executors=count.initial, dynamic=count.dynamic)
 
 
+def _annotations(identity: Identity, *, keep: bool) -> dict[str, str]:
+    """Whose it is, for whoever looks at the object: a later try, a sweep, a person."""
+    found = {labels.IDENTITY: identity.text, labels.MANAGED_BY: labels.MANAGER}
+    if identity.task:
+        found[labels.TASK] = identity.task.text
+    if keep:
+        found[labels.KEEP] = "true"
+    return found
+
+
 def _overlay(
-    draft: Draft, app: ApplicationSpec, spec: FleetSpec, identity: Identity, object_labels: Mapping[str, str]
+    draft: Draft,
+    app: ApplicationSpec,
+    spec: FleetSpec,
+    annotations: dict[str, str],
+    object_labels: Mapping[str, str],
 ) -> Overlay:
     grace_seconds = spark_conf.grace_seconds(spec.pools)
     return Overlay(
         name=app.name,
         namespace=spec.namespace,
         labels={**object_labels, labels.FLEET: spec.fleet_id, labels.APPLICATION: app.name},
-        annotations={labels.IDENTITY: identity.text, labels.MANAGED_BY: labels.MANAGER},
+        annotations=annotations,
         executor_gates=draft.executor_gates,
         driver_pool=spec.pool(spec.fallback_pool),
         spark_conf=spark_conf.for_spot(app.executors, grace_seconds),

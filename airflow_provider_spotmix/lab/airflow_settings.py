@@ -119,6 +119,7 @@ def environment(home: Path, config: AirflowConfig, settings: Settings, task_logs
         "DAG_PROCESSOR__REFRESH_INTERVAL": "1",
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
         "LOGGING__BASE_LOG_FOLDER": str(task_logs),
+        "SPOTMIX__INSTANCE": f"lab-{settings.port}",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
         "TRIGGERER__JOB_HEARTBEAT_SEC": "1",

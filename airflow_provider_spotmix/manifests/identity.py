@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+import msgspec
 from msgspec import Struct
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
@@ -16,17 +17,55 @@ _SUFFIX = 8
 VALID_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
+class TaskRef(Struct, frozen=True, kw_only=True):
+    """The task instance that a fleet belongs to, in Airflow's own words, which labels may shorten or change.
+
+    Attributes:
+        dag_id: its DAG.
+        task_id: the task, with its groups.
+        run_id: the run.
+        map_index: -1 when the task is not mapped.
+        try_number: 1 for the first.
+
+    """
+
+    dag_id: str
+    task_id: str
+    run_id: str
+    map_index: int = -1
+    try_number: int = 1
+
+    @property
+    def text(self) -> str:
+        """As it is written on the application's object: JSON."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def read(cls, text: str) -> TaskRef | None:
+        """Read what is written on an application's object; None when it is not that."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError:
+            return None
+
+    def __str__(self) -> str:
+        mapped = f" map index {self.map_index}" if self.map_index >= 0 else ""
+        return f"{self.dag_id}.{self.task_id} of run {self.run_id}{mapped}, try {self.try_number}"
+
+
 class Identity(Struct, frozen=True, kw_only=True):
     """Who a fleet belongs to.
 
     Attributes:
         instance: the Airflow deployment, so that two of them never share a fleet.
         task_instance: UUID of the task instance; Airflow 3 draws a new one for every try.
+        task: the same in words that a person and a sweep understand; adds nothing to the identity.
 
     """
 
     instance: str
     task_instance: str
+    task: TaskRef | None = None
 
     @property
     def text(self) -> str:

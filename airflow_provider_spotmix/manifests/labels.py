@@ -13,6 +13,8 @@ PLACED_POOL = "spotmix.io/placed-pool"
 GATE = "spotmix.io/placement"
 
 IDENTITY = "spotmix.io/identity"
+TASK = "spotmix.io/task"
+KEEP = "spotmix.io/keep"
 REASON = "spotmix.io/placement-reason"
 MANAGED_BY = "spotmix.io/managed-by"
 MANAGER = "airflow-provider-spotmix"

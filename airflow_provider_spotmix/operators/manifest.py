@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import conf
-
 from airflow_provider_spotmix.core.errors import InvalidInputError, shown
-from airflow_provider_spotmix.manifests.identity import Identity
+from airflow_provider_spotmix.hooks.instance import instance_name
+from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
 from airflow_provider_spotmix.operators.document import read_document
 
 if TYPE_CHECKING:
@@ -63,8 +62,15 @@ def _content(application_file: Any) -> Any:
 
 def identity(context: Context) -> Identity:
     """Identity of the task instance's try, which has a UUID of its own."""
-    instance = conf.get("spotmix", "instance", fallback=None) or conf.get("api", "base_url", fallback=None) or "airflow"
-    return Identity(instance=str(instance).rstrip("/"), task_instance=str(context["ti"].id))
+    ti = context["ti"]
+    task = TaskRef(
+        dag_id=ti.dag_id,
+        task_id=ti.task_id,
+        run_id=ti.run_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        try_number=ti.try_number,
+    )
+    return Identity(instance=instance_name(), task_instance=str(ti.id), task=task)
 
 
 def task_labels(context: Context) -> dict[str, str]:

@@ -185,6 +185,7 @@ class SparkFleetOperator(BaseOperator):
             placement=chosen["placement"][0],
             object_labels=task_labels(context),
             name=self.name,
+            keep=not self.delete_on_termination,
         )
 
     def _where(self) -> ClusterConfig:

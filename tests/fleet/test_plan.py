@@ -12,7 +12,7 @@ from airflow_provider_spotmix.core.mix import Mix, Share
 from airflow_provider_spotmix.core.pools import KARPENTER
 from airflow_provider_spotmix.core.spec import ApplicationSpec, FleetSpec
 from airflow_provider_spotmix.fleet.plan import FleetPlan, plan_fleet
-from airflow_provider_spotmix.manifests.identity import Identity
+from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
 
 MIX = Mix(
     shares=(Share(pool="spot", weight=2, on_demand=False), Share(pool="on-demand", weight=3, on_demand=True)),
@@ -101,3 +101,22 @@ def test_bad_input_names_field_value_and_remedy(
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         plan(manifest, **arguments)
+
+
+ODD = TaskRef(dag_id="täglich", task_id="group.daily etl", run_id="manual__2026-11-23T07:00:00+00:00", map_index=3)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_application_says_exactly_whose_it_is(keep: bool) -> None:
+    identity = Identity(instance="airflow", task_instance="0190-uuid", task=ODD)
+    (manifest,) = plan(application(), identity=identity, keep=keep).applications
+    written = manifest["metadata"]["annotations"]
+    assert TaskRef.read(written["spotmix.io/task"]) == ODD
+    assert str(ODD) == "täglich.group.daily etl of run manual__2026-11-23T07:00:00+00:00 map index 3, try 1"
+    assert written.get("spotmix.io/keep") == ("true" if keep else None)
+    assert identity.fleet_id == IDENTITY.fleet_id
+
+
+@pytest.mark.parametrize("text", ["", "etl", "[]", '{"dag_id": "etl"}', '{"dag_id": 1, "task_id": "a", "run_id": "b"}'])
+def test_what_somebody_else_has_written_is_nobodys_task(text: str) -> None:
+    assert TaskRef.read(text) is None
