@@ -29,6 +29,10 @@ class FleetConflictError(SpotmixError):
     """An application of that name exists and is not this fleet's."""
 
 
+class ClusterNotReadyError(SpotmixError):
+    """The cluster lacks something that a fleet needs; nothing was submitted."""
+
+
 class CheckpointError(SpotmixError):
     """A checkpoint that this version cannot read."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from airflow_provider_spotmix.kube.access import Rules
     from airflow_provider_spotmix.kube.resources import Resource
 
 T = TypeVar("T")
@@ -155,6 +156,12 @@ class Kube(Protocol):
 
     async def server_version(self) -> ServerVersion:
         """Ask for the API server's version."""
+
+    async def serves(self, resource: Resource[Any]) -> bool:
+        """Ask whether the API server serves that kind, in that version."""
+
+    async def rules(self, namespace: str) -> Rules:
+        """Ask for everything that our credentials permit in a namespace (SelfSubjectRulesReview)."""
 
     async def can_i(
         self,

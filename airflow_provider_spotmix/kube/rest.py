@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import aiohttp
 import msgspec
 
+from airflow_provider_spotmix.kube.access import Rules, read_rules
 from airflow_provider_spotmix.kube.client import (
     ChangeType,
     Kube,
@@ -27,6 +28,7 @@ from airflow_provider_spotmix.kube.errors import (
     Call,
     DecodeError,
     Gone,
+    NotFound,
     ServerError,
     Status,
     TooManyRequests,
@@ -238,6 +240,20 @@ class KubeClient(Kube):
         major, minor = (int(number.group()) if number else 0 for number in numbers)
         return ServerVersion(major, minor, found.git_version)
 
+    async def serves(self, resource: Resource[Any]) -> bool:
+        """See :class:`Kube`."""
+        call = Call("get", resource.rbac_name())
+        path = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+        try:
+            found = self._decode(dict[str, Any], await self._call(Request(call, "GET", path)), call)
+        except NotFound:
+            return False
+        return any(kind.get("name") == resource.plural for kind in found.get("resources") or ())
+
+    async def rules(self, namespace: str) -> Rules:
+        """See :class:`Kube`."""
+        return read_rules(await self._review("SelfSubjectRulesReview", {"namespace": namespace}))
+
     async def can_i(
         self,
         verb: str,
@@ -256,15 +272,16 @@ class KubeClient(Kube):
             subresource=subresource,
             name=name,
         )
-        call = Call("create", "selfsubjectaccessreviews.authorization.k8s.io")
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
-        request = Request(call, "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
-        answer = self._decode(dict[str, Any], await self._call(request), call)
+        answer = await self._review("SelfSubjectAccessReview", {"resourceAttributes": attributes})
         return bool((answer.get("status") or {}).get("allowed"))
+
+    async def _review(self, kind: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask what our own credentials may do; such a question changes nothing, so it may be repeated."""
+        plural = f"{kind.lower()}s"
+        call = Call("create", f"{plural}.authorization.k8s.io")
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+        request = Request(call, "POST", f"/apis/authorization.k8s.io/v1/{plural}", body=body)
+        return self._decode(dict[str, Any], await self._call(request), call)
 
     async def close(self) -> None:
         """See :class:`Kube`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from airflow_provider_spotmix.fleet import preflight
 from airflow_provider_spotmix.fleet.submit import submit
 from airflow_provider_spotmix.kube.errors import KubeError
 from airflow_provider_spotmix.kube.retry import Backoff, harmless_to_repeat
@@ -25,6 +26,7 @@ async def submit_patiently(
     """Submit the fleet in place of earlier tries'; wait for an API server that is away, but not longer than that.
 
     Raises:
+        ClusterNotReadyError: something is missing there.
         FleetConflictError: an application of that name exists and is not this fleet's, or is being deleted.
         KubeError: the API server refused, or was away for too long.
 
@@ -33,6 +35,7 @@ async def submit_patiently(
     give_up = asyncio.get_running_loop().time() + patience_seconds
     while True:
         try:
+            await preflight.require(kube, plan.spec, tell=tell)
             await end_earlier_tries(kube, plan, tell=tell)
             return await submit(kube, plan, tell=tell)
         except KubeError as error:

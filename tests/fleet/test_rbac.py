@@ -13,6 +13,7 @@ import yaml
 
 from airflow_provider_spotmix.fleet.driver_log import tell_driver_logs
 from airflow_provider_spotmix.fleet.hub import Hub
+from airflow_provider_spotmix.fleet.permissions import grants
 from airflow_provider_spotmix.fleet.submit import delete_fleet, submit
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.config import ClusterConfig
@@ -21,8 +22,6 @@ from airflow_provider_spotmix.lab.lab import Lab
 from tests.fleet.scene import Scene, controlled
 from tests.kube.test_client_cluster import limited
 from tests.support.played_spark import PlayedSpark
-
-pytestmark = pytest.mark.cluster
 
 RBAC = "rbac.authorization.k8s.io"
 PAGE = Path(__file__).parents[2] / "docs" / "rbac.md"
@@ -36,6 +35,17 @@ def documented() -> dict[str, Any]:
     blocks = PAGE.read_text().split("```yaml\n")[1:]
     found = [yaml.safe_load(block.partition("```")[0]) for block in blocks]
     return {each["kind"]: each for each in found}
+
+
+def test_the_page_shows_what_the_preflight_asks_for() -> None:
+    asked = {
+        (verb, each.resource.rbac_name(each.subresource).partition(".")[0]): each.resource.namespaced
+        for each in grants()
+        for verb in each.verbs
+    }
+    shown = documented()
+    assert {right for right, namespaced in asked.items() if namespaced} == rights(shown["Role"])
+    assert {right for right, namespaced in asked.items() if not namespaced} == rights(shown["ClusterRole"])
 
 
 def rights(role: dict[str, Any]) -> Rights:
@@ -133,6 +143,7 @@ async def _die(scene: Scene, lab: Lab, executor: str) -> None:
     await scene.kube.delete(NODES, node)
 
 
+@pytest.mark.cluster
 async def test_the_documented_permissions_are_enough_and_all_of_them_are_used(
     scene: Scene, user: str, lab: Lab
 ) -> None:
@@ -153,6 +164,7 @@ async def test_the_documented_permissions_are_enough_and_all_of_them_are_used(
     assert granted - listener.calls - _AFTER_NO_ANSWER == set()
 
 
+@pytest.mark.cluster
 async def test_without_the_nodes_losses_are_explained_by_pods_and_that_is_said_once(
     scene: Scene, user: str, lab: Lab
 ) -> None:
@@ -167,6 +179,7 @@ async def test_without_the_nodes_losses_are_explained_by_pods_and_that_is_said_o
     assert len([message for message in scene.told if "nodes may not be read" in message]) == 2
 
 
+@pytest.mark.cluster
 async def test_what_a_fleet_cannot_do_without_is_told_with_the_remedy(scene: Scene, user: str) -> None:
     hub = Hub()
     with pytest.raises(Exception, match=r"grant the verb 'create' on 'leases.*Role in namespace"):

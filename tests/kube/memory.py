@@ -12,9 +12,11 @@ from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_spotmix.kube.access import Rules
 from airflow_provider_spotmix.kube.client import Kube, Listing, PatchType, ServerVersion, WatchEvent
 from airflow_provider_spotmix.kube.errors import ApiUnavailable, Call, Status, api_error
 from airflow_provider_spotmix.kube.objects import Timestamp, convert
+from airflow_provider_spotmix.kube.resources import NAMESPACES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -36,6 +38,10 @@ class MemoryServer:
         self.clients_open = 0
         # Faults: what every call (or only the verb) fails with from now on.
         self.failing: dict[str, KubeError] = {}
+        # Verb and resource, as a Role says them: everything else is permitted.
+        self.denied: set[tuple[str, str]] = set()
+        self.absent: set[str] = set()  # paths of kinds that are not served, and of namespaces that are not there
+        self.git_version = "v1.36.0-memory"
         self._objects: dict[Key, dict[str, Any]] = {}
         # (kind, key, object, object before)
         self._writes: list[tuple[str, Key, dict[str, Any], dict[str, Any] | None]] = []
@@ -148,6 +154,8 @@ class MemoryKube(Kube):
 
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         call = self._call("get", resource, namespace, name)
+        if resource is NAMESPACES and resource.path(name=name) not in self._server.absent:
+            return convert({"metadata": {"name": name}}, resource.type)  # they need not be created
         return convert(self._server.find(call, (resource.path(), namespace or "", name)), resource.type)
 
     async def list(
@@ -254,7 +262,18 @@ class MemoryKube(Kube):
             await changes.aclose()
 
     async def server_version(self) -> ServerVersion:
-        return ServerVersion(1, 36, "v1.36.0-memory")
+        self._server.check("version")
+        major, minor = self._server.git_version.removeprefix("v").split(".")[:2]
+        return ServerVersion(int(major), int(minor), self._server.git_version)
+
+    async def serves(self, resource: Resource[Any]) -> bool:
+        self._server.check("discover")
+        return resource.path() not in self._server.absent
+
+    async def rules(self, namespace: str) -> Rules:
+        """No rule is listed, as on a cluster whose authorizer lists none; `can_i` knows."""
+        self._server.check("rules")
+        return Rules((), complete=False)
 
     async def can_i(
         self,
@@ -265,7 +284,8 @@ class MemoryKube(Kube):
         subresource: str | None = None,
         name: str | None = None,
     ) -> bool:
-        return verb not in self._server.failing
+        self._server.check("review")
+        return (verb, resource.rbac_name(subresource)) not in self._server.denied
 
     async def close(self) -> None:
         if not self._closed:

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_spotmix.kube.client import Kube, WatchEvent
 from airflow_provider_spotmix.kube.errors import AlreadyExists, Conflict, Invalid, NotFound
 from airflow_provider_spotmix.kube.objects import ConfigMap
-from airflow_provider_spotmix.kube.resources import CONFIG_MAPS
+from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, NAMESPACES, PODS
 from airflow_provider_spotmix.kube.watch import Changed, Reflector, Synced
 
 Place = tuple[Kube, str]
@@ -133,3 +133,13 @@ async def test_a_reflector_mirrors_the_collection(place: Place) -> None:
 def names(item: Synced[ConfigMap] | Changed[ConfigMap]) -> list[str]:
     objects = item.objects if isinstance(item, Synced) else (item.object,)
     return [each.metadata.name for each in objects]
+
+
+async def test_what_is_served_there_and_permitted_can_be_asked(place: Place) -> None:
+    kube, namespace = place
+    assert (await kube.server_version()).at_least(1, 27)
+    assert await kube.serves(PODS)
+    assert (await kube.get(NAMESPACES, namespace)).metadata.name == namespace
+    rules = await kube.rules(namespace)
+    assert rules.permit("patch", PODS, "status") or not rules.complete
+    assert await kube.can_i("patch", PODS, namespace, subresource="status")

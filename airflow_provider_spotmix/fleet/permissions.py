@@ -1,0 +1,50 @@
+"""What our credentials need. The one table: docs/rbac.md shows it, the preflight asks for it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from airflow_provider_spotmix.backends import backend
+from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NODES, PODS, Resource
+
+PAGE = "docs/rbac.md"
+
+
+class Grant(NamedTuple):
+    """Some verbs on a kind.
+
+    Attributes:
+        resource: the kind.
+        verbs: RBAC verbs.
+        why: what they are for.
+        subresource: of that kind, such as ``status``.
+        without: what is not done without them; empty when nothing works then.
+
+    """
+
+    resource: Resource[Any]
+    verbs: tuple[str, ...]
+    why: str
+    subresource: str | None = None
+    without: str = ""
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.verbs)} on {self.resource.rbac_name(self.subresource)} ({self.why})"
+
+
+def grants(backend_name: str = "kubeflow") -> tuple[Grant, ...]:
+    """Return what a fleet of that backend needs."""
+    return (
+        Grant(backend(backend_name).resource, ("get", "list", "watch", "create", "delete"), "run the application"),
+        Grant(PODS, ("get", "list", "watch", "patch", "delete"), "place executors; remove those of dead nodes"),
+        Grant(PODS, ("patch",), "tell Spark that a dead node's executor is gone", "status"),
+        Grant(PODS, ("get",), "the end of the driver's log", "log"),
+        Grant(CONFIG_MAPS, ("get", "create", "patch"), "the checkpoint"),
+        Grant(LEASES, ("get", "list", "create", "patch", "delete"), "one controller per fleet"),
+        Grant(
+            NODES,
+            ("get", "list", "watch"),
+            "see why executors are lost",
+            without="losses are explained by pods alone, and executors of dead nodes are not rescued",
+        ),
+    )
