@@ -19,3 +19,8 @@ def backend(name: str) -> Backend:
     if not isinstance(name, str) or name not in _BACKENDS:
         raise InvalidInputError(f"unknown backend {shown(name)}; known: {', '.join(_BACKENDS)}")
     return _BACKENDS[name]
+
+
+def backends() -> tuple[Backend, ...]:
+    """Return all of them."""
+    return tuple(_BACKENDS.values())

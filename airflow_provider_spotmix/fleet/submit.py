@@ -20,12 +20,15 @@ from airflow_provider_spotmix.kube.errors import (
     ServerError,
 )
 from airflow_provider_spotmix.kube.objects import Raw
+from airflow_provider_spotmix.kube.retry import Backoff, harmless_to_repeat
 from airflow_provider_spotmix.manifests import labels
 
 Tell = Callable[[str, bool], None]
 
 # What is cancelled in mid-call is waited for no longer than this: its outcome decides what there is to clean up.
 SETTLE_SECONDS = 2.0
+# Longer than the failover of a managed control plane; what takes longer is left to a sweep.
+PATIENCE_SECONDS = 120.0
 
 
 async def submit(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
@@ -78,6 +81,25 @@ async def delete_fleet(kube: Kube, spec: FleetSpec) -> None:
             failure = failure or error
     if failure:
         raise failure
+
+
+async def delete_patiently(kube: Kube, spec: FleetSpec, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Delete the fleet's applications; wait for an API server that is away, but not longer than that.
+
+    Raises:
+        KubeError: the API server refused, or was away for too long.
+
+    """
+    backoff = Backoff(base_seconds=1, cap_seconds=15)
+    give_up = asyncio.get_running_loop().time() + patience_seconds
+    while True:
+        try:
+            return await delete_fleet(kube, spec)
+        except KubeError as error:
+            wait = backoff.next_seconds()
+            if not harmless_to_repeat(error, repeatable=True) or asyncio.get_running_loop().time() + wait > give_up:
+                raise
+            await asyncio.sleep(wait)
 
 
 async def _has_created(attempt: asyncio.Future[bool]) -> bool:

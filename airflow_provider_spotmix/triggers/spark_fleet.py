@@ -62,15 +62,13 @@ class SparkFleetTrigger(BaseTrigger):
         from airflow_provider_spotmix.fleet.hub import Hub
         from airflow_provider_spotmix.fleet.runner import run_fleet
         from airflow_provider_spotmix.kube.errors import KubeError
+        from airflow_provider_spotmix.triggers.sweep import sweep_in_background
 
         payload: dict[str, Any] = {"spec": self.spec}
         try:
-            report = await run_fleet(
-                Hub.shared(),
-                await self._where(),
-                msgspec.convert(self.spec, FleetSpec),
-                tell=self._tell,
-            )
+            spec, hub, cluster = msgspec.convert(self.spec, FleetSpec), Hub.shared(), await self._where()
+            sweep_in_background(hub, cluster, spec.namespace)
+            report = await run_fleet(hub, cluster, spec, tell=self._tell)
         except AirflowNotFoundException as error:
             payload["error"] = f"in the triggerer, {error} (an environment variable must be set there too)"
         except (KubeError, SpotmixError) as error:
@@ -111,7 +109,7 @@ class SparkFleetTrigger(BaseTrigger):
 
         from airflow_provider_spotmix.core.spec import FleetSpec
         from airflow_provider_spotmix.fleet.hub import Hub
-        from airflow_provider_spotmix.fleet.submit import delete_fleet
+        from airflow_provider_spotmix.fleet.submit import delete_patiently
 
         spec = msgspec.convert(self.spec, FleetSpec)
         try:
@@ -119,12 +117,12 @@ class SparkFleetTrigger(BaseTrigger):
                 return
             self.log.info("the task was killed: deleting fleet %s", spec.fleet_id)
             async with Hub.shared().client(await self._where()) as kube:
-                await delete_fleet(kube, spec)
+                await delete_patiently(kube, spec)
         except Exception:
             names = " ".join(application.name for application in spec.applications)
             self.log.exception(
-                "cannot delete fleet %s of a killed task, delete it yourself (kubectl --namespace %s delete"
-                " sparkapplication %s)",
+                "cannot delete fleet %s of a killed task; the next sweep or `spotmix gc` will, or delete it yourself"
+                " (kubectl --namespace %s delete sparkapplication %s)",
                 spec.fleet_id,
                 spec.namespace,
                 names,
