@@ -88,6 +88,13 @@ def check(manifest: Mapping[str, Any]) -> None:
     if (spec.get("mode") or "cluster") != "cluster":
         raise InvalidInputError(f"spec.mode is {shown(spec['mode'])}; only 'cluster' can be placed")
     refuse_affinity("executor", spec["executor"])
+    for role in ("driver", "executor"):
+        gates = [gate.get("name") or "" for gate in _pod(spec[role]).get("schedulingGates") or []]
+        if ours := [gate for gate in gates if gate.startswith(PREFIX)]:
+            raise InvalidInputError(
+                f"spec.{role}.template.spec.schedulingGates has {shown(ours[0])}; this provider adds its gate"
+                " itself, to executors only: remove it"
+            )
     if node := _pod(spec["executor"]).get("nodeName"):
         raise InvalidInputError(
             f"spec.executor.template.spec.nodeName is {shown(node)}; executors are put on nodes by the mix: remove it"

@@ -8,10 +8,12 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from airflow_provider_spotmix.core.errors import InvalidInputError
+from airflow_provider_spotmix.core.errors import MAX_SHOWN, InvalidInputError, listed, shown
 from airflow_provider_spotmix.core.pools import PRESETS, CapacityType, NodeRequirement, Pool, Toleration
 
 _Extra = TypeVar("_Extra", bound="_ClusterExtra")
+
+_MAX_SAID = 3  # of what is wrong at once
 
 DEFAULTS: dict[str, Any] = {
     "ratio": "40:60",
@@ -137,8 +139,10 @@ def _read(model: type[_Extra], extra: Mapping[str, Any], conn_id: str) -> _Extra
 
 def _said(error: ValidationError) -> str:
     """Tell what is wrong with which field, but not its value."""
-    said = {".".join(str(part) for part in each["loc"]) or "value": each["msg"] for each in error.errors()}
-    return "; ".join(f"{field}: {message}" for field, message in said.items())
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    said = {".".join(str(part)[:MAX_SHOWN] for part in each["loc"]) or "value": each["msg"] for each in errors}
+    more = [f"and {len(said) - _MAX_SAID} more"] if len(said) > _MAX_SAID else []
+    return "; ".join([f"{field}: {message}" for field, message in said.items()][:_MAX_SAID] + more)
 
 
 def read_pools(value: Any) -> tuple[Pool, ...]:
@@ -151,10 +155,10 @@ def read_pools(value: Any) -> tuple[Pool, ...]:
     value = _list_in_text(value)
     if isinstance(value, str):
         if value not in PRESETS:
-            raise InvalidInputError(f"pools is {value!r}; presets: {', '.join(PRESETS)}; or give a list of pools")
+            raise InvalidInputError(f"pools is {shown(value)}; presets: {', '.join(PRESETS)}; or give a list of pools")
         return PRESETS[value]
     if not isinstance(value, Sequence):
-        raise InvalidInputError(f"pools is {value!r}; give the name of a preset or a list of pools")
+        raise InvalidInputError(f"pools is {shown(value)}; give the name of a preset or a list of pools")
     try:
         pools = tuple(PoolModel.model_validate(each).to_pool() for each in value)
     except ValidationError as error:
@@ -163,7 +167,7 @@ def read_pools(value: Any) -> tuple[Pool, ...]:
     if not names:
         raise InvalidInputError("pools is an empty list; give at least one spot and one on-demand pool, or a preset")
     if len(set(names)) != len(names):
-        raise InvalidInputError(f"pools are named {', '.join(names)}; give each its own name")
+        raise InvalidInputError(f"pools are named {listed(names)}; give each its own name")
     return pools
 
 

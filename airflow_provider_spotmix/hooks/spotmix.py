@@ -138,11 +138,13 @@ class SpotmixHook(BaseHook):
         return dict(connection.extra_dejson)
 
     def _without(self, conn_id: str) -> dict[str, Any]:
+        from airflow_provider_spotmix.core.errors import shown
+
         if conn_id != self.default_conn_name:
             remedy = "add it (type spotmix), or leave spotmix_conn_id out"
             if conn_id != self.spotmix_conn_id:
                 remedy = "add it (type kubernetes), or leave kubernetes_conn_id out"
-            raise AirflowNotFoundException(f"there is no connection {conn_id!r} here; {remedy}")
+            raise AirflowNotFoundException(f"there is no connection {shown(conn_id)} here; {remedy}") from None
         return {}
 
     def _check(self, connection: Any, conn_id: str) -> None:

@@ -262,9 +262,16 @@ NAME = "63 letters, digits, '-', '_' and '.', and begins and ends with a letter 
         pytest.param(
             "spec/executor/template/spec/schedulingGates",
             [{"name": "spotmix.io/placement"}],
-            "spec.schedulingGates of the executor template has 'spotmix.io/placement', which this provider adds; remove"
-            " it",
+            "spec.executor.template.spec.schedulingGates has 'spotmix.io/placement'; this provider adds its gate"
+            " itself, to executors only: remove it",
             id="our-gate",
+        ),
+        pytest.param(
+            "spec/driver/template/spec/schedulingGates",
+            [{"name": "other"}, {"name": "spotmix.io/placement"}],
+            "spec.driver.template.spec.schedulingGates has 'spotmix.io/placement'; this provider adds its gate"
+            " itself, to executors only: remove it",
+            id="our-gate-on-the-driver",
         ),
         pytest.param(
             "spec/executor/template/spec/nodeName",

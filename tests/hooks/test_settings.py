@@ -157,6 +157,12 @@ SPOT = {"name": "spot", "capacity_type": "spot", "node_selector": {"a": "b"}}
         pytest.param("azure", "pools is 'azure'; presets: karpenter, .*; or give a list", id="unknown-preset"),
         pytest.param("[{", "pools looks like a list but is no JSON .*; fix it or name a preset", id="broken-json"),
         pytest.param(5, "pools is 5; give the name of a preset or a list", id="number"),
+        pytest.param(10**400, r"pools is 10{99}\.\.\.; give the name of a preset", id="a-long-story-is-cut"),
+        pytest.param(
+            [{**SPOT, **{f"unknown-{n}": n for n in range(9)}}],
+            "unknown-2: Extra inputs are not permitted; and 6 more$",
+            id="all-that-is-wrong-is-not-told-at-once",
+        ),
         pytest.param({"name": "spot"}, "give the name of a preset or a list", id="one-pool-instead-of-a-list"),
         pytest.param([], "pools is an empty list; give at least one spot and one on-demand", id="empty"),
         pytest.param([SPOT, SPOT], "pools are named spot, spot; give each its own name", id="duplicates"),
