@@ -12,6 +12,7 @@ from airflow_provider_spotmix import __version__
 
 # Name: module, attribute, and what `spotmix --help` says without importing it.
 COMMANDS = {
+    "plan": ("airflow_provider_spotmix.cli.plan", "plan", "Show what would be submitted, without a cluster."),
     "demo": ("airflow_provider_spotmix.cli.demo", "demo", "Show a Spark job keep its mix through an interruption."),
     "up": ("airflow_provider_spotmix.cli.demo", "up", "Start the lab and an Airflow with the example DAGs."),
     "down": ("airflow_provider_spotmix.cli.demo", "down", "Stop what `up` started."),
@@ -64,9 +65,10 @@ def explain(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         remedy = "pip install 'airflow-provider-spotmix[lab]'"
         return f"the Python package {error.name} is not installed; {remedy}"
+    from airflow_provider_spotmix.core.errors import SpotmixError
     from airflow_provider_spotmix.lab.errors import LabError
 
-    if isinstance(error, LabError):
+    if isinstance(error, LabError | SpotmixError):
         return str(error)
     return f"{type(error).__name__}: {error} (SPOTMIX_DEBUG=1 shows where)"
 

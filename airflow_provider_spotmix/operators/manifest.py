@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_spotmix.core.errors import InvalidInputError, shown
-from airflow_provider_spotmix.hooks.instance import instance_name
 from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
 from airflow_provider_spotmix.operators.document import read_document
 
@@ -62,6 +61,8 @@ def _content(application_file: Any) -> Any:
 
 def identity(context: Context) -> Identity:
     """Identity of the task instance's try, which has a UUID of its own."""
+    from airflow_provider_spotmix.hooks.instance import instance_name  # loads Airflow's configuration
+
     ti = context["ti"]
     task = TaskRef(
         dag_id=ti.dag_id,
