@@ -94,7 +94,10 @@ class Kube(Protocol):
         """Read a whole collection, page by page."""
 
     async def create(self, resource: Resource[T], body: Mapping[str, Any], namespace: str | None = None) -> T:
-        """Create an object from JSON; ``apiVersion`` and ``kind`` are filled in when absent."""
+        """Create an object from JSON; ``apiVersion`` and ``kind`` are filled in when absent.
+
+        A field that the server does not know is refused, not dropped.
+        """
 
     async def patch(
         self,

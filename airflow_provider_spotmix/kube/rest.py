@@ -139,7 +139,8 @@ class KubeClient(Kube):
         """See :class:`Kube`."""
         call = Call("create", resource.rbac_name(), namespace, (body.get("metadata") or {}).get("name"))
         whole = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
-        request = Request(call, "POST", resource.path(namespace), body=whole)
+        # Without it a field that the server does not know, such as one that is spelled wrong, is dropped in silence.
+        request = Request(call, "POST", resource.path(namespace), {"fieldValidation": "Strict"}, body=whole)
         return self._decode(resource.type, await self._call(request, repeatable=False), call)
 
     async def patch(

@@ -10,7 +10,7 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -30,12 +30,13 @@ class ApiError(LabError):
     Attributes:
         code: HTTP status.
         reason: the machine-readable reason of the Status object, for example ``NotFound``.
+        causes: what is wrong with an object: field and message of each (tests/fuzz).
 
     """
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, causes: Iterable[tuple[str, str]] = ()) -> None:
         super().__init__(f"the lab's API server answered {code} {reason}: {message}")
-        self.code, self.reason = code, reason
+        self.code, self.reason, self.causes = code, reason, frozenset(causes)
 
 
 class Api:
@@ -70,9 +71,9 @@ class Api:
                 return None
             raise
 
-    def create(self, path: str, body: Json) -> Json:
+    def create(self, path: str, body: Json, **query: str) -> Json:
         """POST."""
-        return self._json("POST", path, body)
+        return self._json("POST", path, body, query=query)
 
     def patch(self, path: str, body: Json | list[Json], kind: str = MERGE_PATCH) -> Json:
         """PATCH of the given content type."""
@@ -123,7 +124,9 @@ class Api:
 def _error(code: int, reason: str, content: bytes) -> ApiError:
     try:
         status = json.loads(content)
-        return ApiError(code, status.get("reason", reason), status.get("message", ""))
+        causes = (status.get("details") or {}).get("causes") or ()
+        said = ((cause.get("field", ""), cause.get("message", "")) for cause in causes)
+        return ApiError(code, status.get("reason", reason), status.get("message", ""), said)
     except (ValueError, AttributeError):
         return ApiError(code, reason, content[:500].decode(errors="replace"))
 

@@ -76,8 +76,26 @@ async def test_a_submission_that_is_cancelled_leaves_nothing(
 
 async def test_what_fails_half_way_is_taken_back_and_says_why(admin: Kube, namespace: str) -> None:
     plan = two_applications(namespace)
-    plan.applications[1]["spec"] = {"nonsense": True}
+    plan.applications[1]["spec"] = {}
     with pytest.raises(ApiError, match="Required value"):
+        await submit(admin, plan, tell=lambda *_: None)
+    assert await names(admin, namespace) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"driver": {"coers": 1}}, 'unknown field "spec.driver.coers"', id="a-field-spelled-wrong"),
+        pytest.param({"type": "Perl"}, 'spec.type: Unsupported value: "Perl"', id="a-value-that-the-crd-does-not-take"),
+        pytest.param({"image": 4}, "spec.image: Invalid value", id="a-type-that-the-crd-does-not-take"),
+    ],
+)
+async def test_what_only_the_crd_knows_is_refused_by_its_field(
+    admin: Kube, namespace: str, change: dict[str, Any], message: str
+) -> None:
+    plan = two_applications(namespace)
+    plan.applications[0]["spec"] |= change
+    with pytest.raises(ApiError, match=message):
         await submit(admin, plan, tell=lambda *_: None)
     assert await names(admin, namespace) == []
 
