@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": ("airflow_provider_spotmix.cli.demo", "demo", "Show a Spark job keep its mix through an interruption."),
     "up": ("airflow_provider_spotmix.cli.demo", "up", "Start the lab and an Airflow with the example DAGs."),
     "down": ("airflow_provider_spotmix.cli.demo", "down", "Stop what `up` started."),
+    "gc": ("airflow_provider_spotmix.cli.gc", "gc", "Delete what is left of fleets that nobody looks after any more."),
     "lab": ("airflow_provider_spotmix.cli.lab", "lab", "Rehearse on this machine: a real cluster without a cluster."),
 }
 
@@ -66,9 +67,10 @@ def explain(error: Exception) -> str:
         remedy = "pip install 'airflow-provider-spotmix[lab]'"
         return f"the Python package {error.name} is not installed; {remedy}"
     from airflow_provider_spotmix.core.errors import SpotmixError
+    from airflow_provider_spotmix.kube.errors import KubeError
     from airflow_provider_spotmix.lab.errors import LabError
 
-    if isinstance(error, LabError | SpotmixError):
+    if isinstance(error, LabError | SpotmixError | KubeError):
         return str(error)
     return f"{type(error).__name__}: {error} (SPOTMIX_DEBUG=1 shows where)"
 

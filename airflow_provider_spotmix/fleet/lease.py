@@ -43,7 +43,7 @@ DURATION_SECONDS: Final = 6.0
 RENEW_SECONDS: Final = 2.0
 
 _LABELS: Final = {"app.kubernetes.io/managed-by": labels.MANAGER, "spotmix.io/lease": "controller"}
-_SELECTOR: Final = "spotmix.io/lease=controller"
+LEASE_SELECTOR: Final = "spotmix.io/lease=controller"
 # A released Lease is deleted within this time or left to expire.
 _RELEASE_SECONDS: Final = 5.0
 # After a failed renewal, the next one comes after this share of the period.
@@ -314,7 +314,7 @@ class HolderWatch:
                 return
             self._listings_begun += 1
             asked_at = _clock()
-            leases = (await self._kube.list(LEASES, self._namespace, label_selector=_SELECTOR)).items
+            leases = (await self._kube.list(LEASES, self._namespace, label_selector=LEASE_SELECTOR)).items
             self._listings_done = self._listings_begun
             self._listed_at = asked_at
             self._seen = {lease.metadata.name: self._observe(lease) for lease in leases}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,3 +114,43 @@ def test_a_person_clears_it(lab: Lab, airflow: AirflowHarness, where: str) -> No
     assert life.applications() == second
     life.mark("failed")
     life.gone(second)
+
+
+def gc(lab: Lab, airflow: AirflowHarness, *options: str) -> list[dict[str, Any]]:
+    """Run `spotmix gc` as an administrator of this Airflow."""
+    command = [str(Path(sys.executable).with_name("spotmix")), "gc", "--kubeconfig", str(lab.kubeconfig)]
+    command += ["--namespace", "spark", "--older-than", "0", "--output", "json", *options]
+    done = subprocess.run(command, env=airflow.environment(), capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return [each for each in found if each["kind"] == "SparkApplication"]
+
+
+def test_a_person_ends_it_while_no_triggerer_runs(lab: Lab, airflow: AirflowHarness) -> None:
+    """Nobody is told. The next trigger to start sweeps the namespace, and `spotmix gc` needs no triggerer at all."""
+    first = Life(lab, airflow, "life_triggerer_endless")
+    of_first = first.submitted()
+    first.is_looked_after_in("triggerer")
+    airflow.kill("triggerer")
+    first.mark("failed")
+    first.task_is("failed")
+    assert first.applications() == of_first
+    airflow.start("triggerer")
+    second = Life(lab, airflow, "life_triggerer_endless")
+    of_second = second.submitted(known=of_first)
+    second.is_looked_after_in("triggerer")
+    first.gone(of_first)
+
+    assert gc(lab, airflow) == []  # it is still looked after
+    airflow.kill("triggerer")
+    second.mark("failed")
+    airflow.api.wait_for_run(second.dag_id, second.run_id, "failed", timeout=60)
+    airflow.api.delete_run(second.dag_id, second.run_id)
+    (name,) = of_second
+    (planned,) = gc(lab, airflow, "--dry-run")
+    assert (planned["name"], planned["action"]) == (name, "would-delete")
+    assert planned["why"].endswith("Airflow has no such task instance any more")
+    assert second.applications() == of_second
+    assert [(each["name"], each["action"]) for each in gc(lab, airflow)] == [(name, "deleted")]
+    second.gone(of_second)
+    airflow.start("triggerer")
