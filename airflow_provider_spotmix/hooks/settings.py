@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from airflow_provider_spotmix.core.errors import MAX_SHOWN, InvalidInputError, listed, shown
+from airflow_provider_spotmix.core.errors import MAX_SHOWN, InvalidInputError, at, listed, shown
 from airflow_provider_spotmix.core.pools import PRESETS, CapacityType, NodeRequirement, Pool, Toleration
 
 _Extra = TypeVar("_Extra", bound="_ClusterExtra")
@@ -140,7 +141,10 @@ def _read(model: type[_Extra], extra: Mapping[str, Any], conn_id: str) -> _Extra
 def _said(error: ValidationError) -> str:
     """Tell what is wrong with which field, but not its value."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
-    said = {".".join(str(part)[:MAX_SHOWN] for part in each["loc"]) or "value": each["msg"] for each in errors}
+    return _first_few({".".join(str(part)[:MAX_SHOWN] for part in e["loc"]) or "value": e["msg"] for e in errors})
+
+
+def _first_few(said: Mapping[str, str]) -> str:
     more = [f"and {len(said) - _MAX_SAID} more"] if len(said) > _MAX_SAID else []
     return "; ".join([f"{field}: {message}" for field, message in said.items()][:_MAX_SAID] + more)
 
@@ -159,16 +163,25 @@ def read_pools(value: Any) -> tuple[Pool, ...]:
         return PRESETS[value]
     if not isinstance(value, Sequence):
         raise InvalidInputError(f"pools is {shown(value)}; give the name of a preset or a list of pools")
-    try:
-        pools = tuple(PoolModel.model_validate(each).to_pool() for each in value)
-    except ValidationError as error:
-        raise InvalidInputError(f"pools: {_said(error)}") from None
+    pools = tuple(_read_pool(each, at("pools", number)) for number, each in enumerate(value))
     names = [pool.name for pool in pools]
     if not names:
         raise InvalidInputError("pools is an empty list; give at least one spot and one on-demand pool, or a preset")
     if len(set(names)) != len(names):
         raise InvalidInputError(f"pools are named {listed(names)}; give each its own name")
     return pools
+
+
+def _read_pool(value: Any, field: str) -> Pool:
+    try:
+        return PoolModel.model_validate(value).to_pool()
+    except ValidationError as error:
+        said = {}
+        for each in error.errors(include_url=False, include_context=False):
+            path = functools.reduce(at, each["loc"], field)
+            given = "" if each["type"] == "missing" else f" is {shown(each['input'], path)}"
+            said[f"{path}{given}"] = each["msg"]
+        raise InvalidInputError(_first_few(said)) from None
 
 
 def _list_in_text(value: Any) -> Any:

@@ -160,16 +160,23 @@ SPOT = {"name": "spot", "capacity_type": "spot", "node_selector": {"a": "b"}}
         pytest.param(10**400, r"pools is 10{99}\.\.\.; give the name of a preset", id="a-long-story-is-cut"),
         pytest.param(
             [{**SPOT, **{f"unknown-{n}": n for n in range(9)}}],
-            "unknown-2: Extra inputs are not permitted; and 6 more$",
+            r"pools\[0\]\['unknown-2'\] is 2: Extra inputs are not permitted; and 6 more$",
             id="all-that-is-wrong-is-not-told-at-once",
         ),
         pytest.param({"name": "spot"}, "give the name of a preset or a list", id="one-pool-instead-of-a-list"),
         pytest.param([], "pools is an empty list; give at least one spot and one on-demand", id="empty"),
         pytest.param([SPOT, SPOT], "pools are named spot, spot; give each its own name", id="duplicates"),
-        pytest.param(["spot"], "pools: value: Input should be a valid dictionary", id="names-only"),
-        pytest.param([{**SPOT, "name": "Spot!"}], "pools: name: String should match", id="bad-name"),
-        pytest.param([{**SPOT, "capacity_type": "cheap"}], "capacity_type: Input should be 'spot' or", id="capacity"),
-        pytest.param([{**SPOT, "labels": {}}], "pools: labels: Extra inputs are not permitted", id="unknown-field"),
+        pytest.param(
+            [SPOT, {}], r"^pools\[1\]\.name: Field required; pools\[1\].capacity_type: Field", id="empty-pool"
+        ),
+        pytest.param(["spot"], r"pools\[0\] is 'spot': Input should be a valid dictionary", id="names-only"),
+        pytest.param([{**SPOT, "name": "Spot!"}], r"pools\[0\].name is 'Spot!': String should match", id="bad-name"),
+        pytest.param(
+            [{**SPOT, "capacity_type": "cheap"}], "capacity_type is 'cheap': Input should be 'spot' or", id="capacity"
+        ),
+        pytest.param(
+            [{**SPOT, "labels": {}}], r"pools\[0\].labels is \{\}: Extra inputs are not permitted", id="unknown-field"
+        ),
         pytest.param(
             [{"name": "spot", "capacity_type": "spot"}],
             "pool 'spot' selects no nodes; give it a node_selector",
@@ -177,12 +184,12 @@ SPOT = {"name": "spot", "capacity_type": "spot", "node_selector": {"a": "b"}}
         ),
         pytest.param(
             [{**SPOT, "tolerations": [{"key": "a", "effect": "Never"}]}],
-            "tolerations.0.effect: Input should be",
+            r"pools\[0\].tolerations\[0\].effect is 'Never': Input should be",
             id="toleration",
         ),
         pytest.param(
             [{**SPOT, "node_requirements": [{"key": "a", "operator": "Is"}]}],
-            "node_requirements.0.operator: Input should be",
+            r"node_requirements\[0\].operator is 'Is': Input should be",
             id="requirement",
         ),
     ],
