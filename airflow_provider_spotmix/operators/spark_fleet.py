@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
+from airflow_provider_spotmix.operators.arguments import check_counts, check_flags
 from airflow_provider_spotmix.operators.worker import Work
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class SparkFleetOperator(BaseOperator):
         super().__init__(**kwargs)
         if (application_file is None) == (template_spec is None):
             raise ValueError("give exactly one of application_file and template_spec")
+        check_counts(driver_log_lines=driver_log_lines)
+        check_flags(delete_on_termination=delete_on_termination, deferrable=deferrable)
         self.application_file = application_file
         self.template_spec = template_spec
         self.ratio = ratio

@@ -370,7 +370,18 @@ def _some(strategies: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[di
     return chosen.flatmap(lambda names: st.fixed_dictionaries({name: strategies[name] for name in names}))
 
 
-arguments = _some({**_settings, "name": _names})
+_conn_ids = st.sampled_from(["spotmix_default", "nowhere", ""]) | junk
+arguments = _some(
+    {
+        **_settings,
+        "name": _names,
+        "spotmix_conn_id": _conn_ids,
+        "kubernetes_conn_id": _conn_ids,
+        "driver_log_lines": st.integers(-1, 5) | junk,
+        "delete_on_termination": st.booleans() | junk,
+        "deferrable": st.booleans() | junk,
+    }
+)
 extras: st.SearchStrategy[dict[str, Any]] = st.just({}) | _some(
     {**_settings, "kubernetes_conn_id": _names, "ratoi": junk, "in_cluster": junk}
 )

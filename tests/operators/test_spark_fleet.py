@@ -43,6 +43,23 @@ def test_it_takes_exactly_one_application(dag: DAG, arguments: dict[str, Any]) -
         SparkFleetOperator(task_id="daily", dag=dag, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        pytest.param({"deferrable": "False"}, "deferrable is 'False'; give True or False", id="flag-as-text"),
+        pytest.param({"delete_on_termination": None}, "delete_on_termination is None; give", id="no-flag"),
+        pytest.param({"driver_log_lines": -1}, "driver_log_lines is -1; give a whole number, 0 or more", id="negative"),
+        pytest.param({"driver_log_lines": "100"}, "driver_log_lines is '100'; give a whole number", id="text"),
+        pytest.param({"driver_log_lines": True}, "driver_log_lines is True; give a whole number", id="flag"),
+    ],
+)
+def test_what_is_no_template_is_checked_when_the_dag_is_parsed(
+    dag: DAG, argument: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        operator(dag, **argument)
+
+
 def test_an_unknown_argument_is_refused(dag: DAG) -> None:
     with pytest.raises(TypeError, match="ratoi"):
         operator(dag, ratoi="40:60")
