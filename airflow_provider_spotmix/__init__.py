@@ -9,6 +9,8 @@ __version__ = "0.1.0"
 
 def get_provider_info() -> dict[str, Any]:
     """Describe the provider to Airflow (entry point ``apache_airflow_provider``)."""
+    import copy
+
     from airflow_provider_spotmix.provider_info import PROVIDER_INFO
 
-    return PROVIDER_INFO
+    return copy.deepcopy(PROVIDER_INFO)  # callers change what they get

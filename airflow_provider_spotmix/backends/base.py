@@ -11,6 +11,7 @@ from airflow_provider_spotmix.core.events import ApplicationPhase
 from airflow_provider_spotmix.core.pools import Pool
 from airflow_provider_spotmix.kube.objects import Raw
 from airflow_provider_spotmix.kube.resources import Resource
+from airflow_provider_spotmix.manifests.executor_request import ExecutorRequest
 from airflow_provider_spotmix.manifests.overlay import Overlay
 
 
@@ -52,6 +53,9 @@ class Backend(Protocol):
 
     def executor_count(self, manifest: Mapping[str, Any]) -> ExecutorCount:
         """Read how many executors the manifest asks for."""
+
+    def executor_request(self, manifest: Mapping[str, Any]) -> ExecutorRequest:
+        """Read what each executor requests; raise `InvalidInputError` when that cannot be read."""
 
     def render(self, manifest: Mapping[str, Any], overlay: Overlay) -> dict[str, Any]:
         """Return the manifest with the overlay; everything that the person wrote is kept."""

@@ -19,10 +19,19 @@ from airflow_provider_spotmix.core.events import ApplicationPhase
 from airflow_provider_spotmix.core.pools import Pool
 from airflow_provider_spotmix.kube.objects import Raw
 from airflow_provider_spotmix.kube.resources import custom
+from airflow_provider_spotmix.manifests import executor_request as request
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.manifests.pod_template import driver_template, executor_template
 from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD
 
+# Fields of the CR that the operator passes on as Spark properties.
+_REQUEST_FIELDS = {
+    request.CORES: "spec.executor.cores",
+    request.CORE_REQUEST: "spec.executor.coreRequest",
+    request.MEMORY: "spec.executor.memory",
+    request.OVERHEAD: "spec.executor.memoryOverhead",
+    request.OVERHEAD_FACTOR: "spec.memoryOverheadFactor",
+}
 _PHASES = {
     "": ApplicationPhase.PENDING,
     "SUBMITTED": ApplicationPhase.PENDING,
@@ -52,6 +61,17 @@ class Kubeflow:
     def executor_count(self, manifest: Mapping[str, Any]) -> ExecutorCount:
         """Read the count as the operator and Spark do: the CR's own fields win over sparkConf."""
         return checks.executor_count(manifest)
+
+    def executor_request(self, manifest: Mapping[str, Any]) -> request.ExecutorRequest:
+        """Read it as the operator and Spark do: the CR's own fields win over sparkConf."""
+        spec = manifest["spec"]
+        fields, properties = {}, checks.conf(manifest)
+        for name, field in _REQUEST_FIELDS.items():
+            section = spec["executor"] if ".executor." in field else spec
+            value = section.get(field.rpartition(".")[2])
+            if value not in (None, ""):
+                properties[name], fields[name] = str(value), field
+        return request.executor_request(properties, language=_language(spec), fields=fields)
 
     def render(self, manifest: Mapping[str, Any], overlay: Overlay) -> dict[str, Any]:
         """Add the overlay to the CR; the pod templates carry what concerns pods, so no webhook is needed."""
@@ -93,6 +113,14 @@ class Kubeflow:
             # It counts submissions that came through: the second one follows a driver that has run.
             started=phase is not ApplicationPhase.PENDING or (status.get("executionAttempts") or 0) > 1,
         )
+
+
+def _language(spec: Mapping[str, Any]) -> str:
+    """Spark goes by the file that it is given; the type is what a person calls it."""
+    file = spec.get("mainApplicationFile") or ""
+    if file.endswith(".py") or spec.get("type") == "Python":
+        return "python"
+    return "r" if file.endswith((".R", ".r")) or spec.get("type") == "R" else "jvm"
 
 
 def _first(*values: Any) -> Any:

@@ -60,10 +60,20 @@ _SHAPE: Shape = {
             "minExecutors": Kind.COUNT,
             "maxExecutors": Kind.COUNT,
         },
-        "executor": {**_ROLE, "instances": Kind.COUNT},
+        "executor": {
+            **_ROLE,
+            "coreRequest": Kind.TEXT,
+            "cores": Kind.COUNT,
+            "instances": Kind.COUNT,
+            "memory": Kind.TEXT,
+            "memoryOverhead": Kind.TEXT,
+        },
+        "mainApplicationFile": Kind.TEXT,
+        "memoryOverheadFactor": Kind.TEXT,
         "mode": Kind.TEXT,
         "nodeSelector": Kind.SELECTOR,
         "sparkConf": Kind.TEXTS,
+        "type": Kind.TEXT,
     },
 }
 

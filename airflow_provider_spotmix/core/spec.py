@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from airflow_provider_spotmix.core.cost import Prices
 from airflow_provider_spotmix.core.mix import Mix
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import CapacityType, Pool
@@ -16,12 +17,16 @@ class ApplicationSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         name: name of its object in the cluster.
         executors: executors it starts with.
         dynamic: whether Spark may change their number (``spark.dynamicAllocation.enabled``).
+        cores: that each executor requests.
+        memory_gib: that each executor requests, Spark's overhead included. Both default to what Spark does.
 
     """
 
     name: str
     executors: int
     dynamic: bool = False
+    cores: float = 1.0
+    memory_gib: float = 1.375
 
 
 class FleetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,6 +38,7 @@ class FleetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     mix: Mix
     pools: tuple[Pool, ...]
     policy: Policy = Policy()
+    prices: Prices | None = None
     placement: str = "template"
     backend: str = "kubeflow"
 

@@ -111,10 +111,12 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Closed accounts of a pool: executors that are gone and how long they held a node."""
+    """Closed accounts of a pool: executors that are gone, how long they held a node, and what they requested of it."""
 
     executors: int = 0
     seconds: float = 0.0
+    core_seconds: float = 0.0
+    gib_seconds: float = 0.0
     estimated: bool = False
 
 

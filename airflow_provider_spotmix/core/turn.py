@@ -57,7 +57,7 @@ class Turn:
         if executor.accounted or pod.scheduled_at is None or not executor.placed_pool:
             return
         self.executor(name, executor, accounted=True)
-        self._enter(OpenAccount(executor.placed_pool, pod.scheduled_at), until, estimated=estimated)
+        self._enter(name, OpenAccount(executor.placed_pool, pod.scheduled_at), until, estimated=estimated)
 
     def close_open_accounts(self, name: str) -> None:
         """Close the accounts of executors that ended unseen: at some time before now."""
@@ -65,15 +65,19 @@ class Turn:
         here = {executor.pod.executor_id for executor in app.executors.values()}
         for number, account in app.open_accounts.items():
             if number not in here:
-                self._enter(account, self.at, estimated=True)
+                self._enter(name, account, self.at, estimated=True)
                 self.save()
         self.application(name, open_accounts={})
 
-    def _enter(self, opened: OpenAccount, until: float, *, estimated: bool) -> None:
+    def _enter(self, name: str, opened: OpenAccount, until: float, *, estimated: bool) -> None:
         account = self.state.ledger.get(opened.pool, Account())
+        request = next(each for each in self.state.spec.applications if each.name == name)
+        seconds = max(0.0, until - opened.since)
         account = Account(
             executors=account.executors + 1,
-            seconds=account.seconds + max(0.0, until - opened.since),
+            seconds=account.seconds + seconds,
+            core_seconds=account.core_seconds + seconds * request.cores,
+            gib_seconds=account.gib_seconds + seconds * request.memory_gib,
             estimated=account.estimated or estimated,
         )
         self.state = replace(self.state, ledger={**self.state.ledger, opened.pool: account})

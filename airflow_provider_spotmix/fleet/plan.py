@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from airflow_provider_spotmix.backends import backend as backend_named
 from airflow_provider_spotmix.backends.base import Backend
+from airflow_provider_spotmix.core.cost import Prices
 from airflow_provider_spotmix.core.mix import Mix
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import Pool
@@ -38,6 +39,7 @@ def plan_fleet(
     placement: str = "template",
     backend: str = "kubeflow",
     policy: Policy | None = None,
+    prices: Prices | None = None,
     object_labels: Mapping[str, str] | None = None,
     name: str | None = None,
     keep: bool = False,
@@ -53,6 +55,7 @@ def plan_fleet(
         placement: how the mix is enforced.
         backend: which custom resource runs it.
         policy: how patient the controller is; by default that of `Policy`.
+        prices: of the pools; without them no costs are told.
         object_labels: further labels of the application and its pods.
         name: base of the application's name; by default the manifest's.
         keep: whether a person wants to keep the applications when they are over.
@@ -77,6 +80,7 @@ def plan_fleet(
         mix=mix,
         pools=pools,
         policy=policy or Policy(),
+        prices=prices,
         placement=placement,
         backend=backend,
     )
@@ -89,8 +93,14 @@ def plan_fleet(
 
 
 def _application(api: Backend, draft: Draft, name: str) -> ApplicationSpec:
-    count = api.executor_count(draft.manifest)
-    return ApplicationSpec(name=name, executors=count.initial, dynamic=count.dynamic)
+    count, request = api.executor_count(draft.manifest), api.executor_request(draft.manifest)
+    return ApplicationSpec(
+        name=name,
+        executors=count.initial,
+        dynamic=count.dynamic,
+        cores=request.cores,
+        memory_gib=request.memory_gib,
+    )
 
 
 def _annotations(identity: Identity, *, keep: bool) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from airflow_provider_spotmix.core.cost import Costs, costs
 from airflow_provider_spotmix.core.state import Cause, FleetState, Loss, Replacement
 
 SCHEMA = 1
@@ -21,8 +22,8 @@ class Report(Struct, frozen=True, kw_only=True):
     ``target``: seats by pool for the executors it started with. ``initial``: where they were first placed.
     ``interruptions``: executors lost to the infrastructure or for unknown reasons; ``failures``: to the application
     itself. ``applications``: an application that was ``given_up`` may still have run when the fleet ended. ``ledger``:
-    closed accounts by placed pool. ``gate_latency_ms``: from receiving a gated pod's event to the API server's answer
-    to its placement, of the last few hundred placements.
+    closed accounts by placed pool. ``costs``: of these; None without prices of all pools. ``gate_latency_ms``: from
+    receiving a gated pod's event to the API server's answer to its placement, of the last few hundred placements.
     """
 
     schema: int
@@ -41,6 +42,7 @@ class Report(Struct, frozen=True, kw_only=True):
     replacements: list[dict[str, Any]]
     replacements_by_pool: dict[str, int]
     ledger: dict[str, dict[str, Any]]
+    costs: Costs | None
     gate_latency_ms: dict[str, float]
 
     @property
@@ -87,10 +89,13 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
             pool: {
                 "executors": account.executors,
                 "executor_seconds": round(account.seconds, 3),
+                "core_seconds": round(account.core_seconds, 3),
+                "gib_seconds": round(account.gib_seconds, 3),
                 "estimated": account.estimated,
             }
             for pool, account in sorted(state.ledger.items())
         },
+        costs=costs(spec, state.ledger),
         gate_latency_ms=summary(gate_latencies_ms),
     )
 

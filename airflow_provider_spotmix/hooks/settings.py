@@ -16,6 +16,8 @@ _Extra = TypeVar("_Extra", bound="_ClusterExtra")
 
 _MAX_SAID = 3  # of what is wrong at once
 
+# Where a value is from, as the task's log tells it.
+ARGUMENT, CONNECTION, CONFIG, DEFAULT = "argument", "connection", "[spotmix] config", "default"
 DEFAULTS: dict[str, Any] = {
     "ratio": "40:60",
     "on_demand_base": 0,
@@ -104,6 +106,10 @@ class SpotmixExtra(_ClusterExtra):
     on_demand_base: int | None = Field(default=None, ge=0)
     placement: str | None = None
     pools: Any = None
+    # Read by `choice.choose`, as those of the other sources are.
+    policy: Any = None
+    prices: Any = None
+    currency: str | None = None
 
 
 def read_extra(extra: Mapping[str, Any], conn_id: str) -> SpotmixExtra:
@@ -198,7 +204,7 @@ def resolve(
     argument: Mapping[str, Any], connection: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, tuple[Any, str]]:
     """Choose each setting's value: the first source that has one, and its name."""
-    sources = (("argument", argument), ("connection", connection), ("[spotmix] config", config), ("default", DEFAULTS))
+    sources = ((ARGUMENT, argument), (CONNECTION, connection), (CONFIG, config), (DEFAULT, DEFAULTS))
     return {
         name: next((source[name], origin) for origin, source in sources if source.get(name) is not None)
         for name in DEFAULTS

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 if TYPE_CHECKING:
+    from airflow_provider_spotmix.fleet.preflight import Finding
+    from airflow_provider_spotmix.hooks.choice import Chosen
     from airflow_provider_spotmix.hooks.settings import KubernetesExtra, SpotmixExtra
     from airflow_provider_spotmix.kube.config import ClusterConfig
 
@@ -74,30 +76,35 @@ class SpotmixHook(BaseHook):
         conn_id = self.kubernetes_conn_id or settings.kubernetes_conn_id
         return _cluster(settings, read_kubernetes_extra(await self._aextra(conn_id), conn_id) if conn_id else settings)
 
-    def defaults(self, argument: Mapping[str, Any] | None = None) -> dict[str, tuple[Any, str]]:
-        """Choose every setting's value and name its source: argument, connection, ``[spotmix]`` config, default."""
-        from airflow_provider_spotmix.hooks import settings
+    def choose(self, argument: Mapping[str, Any] | None = None) -> Chosen:
+        """Choose every setting between argument, connection, ``[spotmix]`` config and default.
 
-        return settings.resolve(
+        Raises:
+            InvalidInputError: a value cannot be used; the message names it, its source and the remedy.
+            AirflowNotFoundException: there is no such connection, and it is not the default one.
+
+        """
+        from airflow_provider_spotmix.hooks import choice
+
+        return choice.choose(
             argument or {},
             self.settings().model_dump(exclude_none=True),
-            {name: conf.get("spotmix", name, fallback=None) or None for name in settings.DEFAULTS},
+            {name: conf.get("spotmix", name, fallback=None) or None for name in choice.OPTIONS},
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Read all fields and reach the API server; what the "Test" button calls."""
+        """Read all fields, reach the API server and go through the preflight; what the "Test" button calls."""
         from airflow_provider_spotmix.core.errors import SpotmixError
-        from airflow_provider_spotmix.hooks.ratio import parse_mix
-        from airflow_provider_spotmix.hooks.settings import read_pools
+        from airflow_provider_spotmix.fleet.preflight import Level
         from airflow_provider_spotmix.kube.errors import KubeError
 
         try:
-            defaults = self.defaults()
-            parse_mix(defaults["ratio"][0], defaults["on_demand_base"][0], read_pools(defaults["pools"][0]))
-            version = asyncio.run(_version(self.cluster()))
+            chosen = self.choose()
+            findings = asyncio.run(_examine(self.cluster(), chosen.placement))
         except (KubeError, SpotmixError, AirflowNotFoundException) as error:
             return False, str(error)
-        return True, f"Kubernetes {version} answers"
+        passed = all(finding.level is not Level.MISSING for finding in findings)
+        return passed, "\n".join(str(finding) for finding in findings)
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -178,10 +185,12 @@ def _cluster(settings: SpotmixExtra, where: SpotmixExtra | KubernetesExtra) -> C
     )
 
 
-async def _version(cluster: ClusterConfig) -> str:
+async def _examine(cluster: ClusterConfig, placement: str) -> tuple[Finding, ...]:
+    from airflow_provider_spotmix.fleet.preflight import examine
+
     kube = await cluster.connect()
     try:
-        return (await kube.server_version()).git_version
+        return await examine(kube, cluster.resolve_namespace(), placement=placement)
     finally:
         await kube.close()
 

@@ -169,14 +169,15 @@ class AirflowApi:
         self._request("DELETE", _run(dag_id, run_id))
 
     def call(self, method: str, path: str, body: Json | None = None) -> Json:
-        """Call the API.
+        """Call the API; an empty answer (to DELETE) is an empty one here.
 
         Raises:
             LabError: it refused; the message has its answer.
 
         """
-        answer: Json = self._request(method, path, body).json()
-        return answer
+        answer = self._request(method, path, body)
+        found: Json = answer.json() if answer.content else {}
+        return found
 
     def _request(
         self, method: str, path: str, body: Json | None = None, *, allow: tuple[int, ...] = ()

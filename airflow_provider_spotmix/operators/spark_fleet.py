@@ -41,6 +41,7 @@ class SparkFleetOperator(BaseOperator):
         on_demand_base: executors that are on-demand before the ratio applies. Templated.
         placement: how the mix is enforced; ``template``.
         pools: name of a preset (``karpenter``), or a list of pools.
+        policy: how patient to be, such as ``{"node_lost_after_seconds": 30}``; docs/connection.md lists the keys.
         namespace: where it runs; by default the manifest's, then the connection's. Templated.
         name: base of the application's name; by default the manifest's ``metadata.name``. Templated.
         spotmix_conn_id: connection of type ``spotmix``. Templated.
@@ -81,6 +82,7 @@ class SparkFleetOperator(BaseOperator):
         on_demand_base: int | str | None = None,
         placement: str | None = None,
         pools: str | Sequence[Mapping[str, Any]] | None = None,
+        policy: Mapping[str, float] | None = None,
         namespace: str | None = None,
         name: str | None = None,
         spotmix_conn_id: str = "spotmix_default",
@@ -101,6 +103,7 @@ class SparkFleetOperator(BaseOperator):
         self.on_demand_base = on_demand_base
         self.placement = placement
         self.pools = pools
+        self.policy = policy
         self.namespace = namespace
         self.name = name
         self.spotmix_conn_id = spotmix_conn_id
@@ -169,23 +172,23 @@ class SparkFleetOperator(BaseOperator):
     def _plan(self, context: Context, tell: Callable[..., None]) -> FleetPlan:
         """Everything that can be wrong with the input is found here, before anything is submitted."""
         from airflow_provider_spotmix.fleet.plan import plan_fleet
-        from airflow_provider_spotmix.hooks import settings
-        from airflow_provider_spotmix.hooks.ratio import parse_mix
+        from airflow_provider_spotmix.hooks.choice import ARGUMENTS
         from airflow_provider_spotmix.operators.manifest import identity, load_manifest, task_labels
 
         manifest = load_manifest(self.application_file, self.template_spec)
-        chosen = self._hook().defaults({name: getattr(self, name) for name in settings.DEFAULTS})
-        for name, (value, origin) in chosen.items():
+        chosen = self._hook().choose({name: getattr(self, name) for name in ARGUMENTS})
+        for name, (value, origin) in chosen.origins.items():
             tell("%s = %s (from %s)", name, value, origin)
-        pools = settings.read_pools(chosen["pools"][0])
         metadata = manifest.get("metadata") or {}
         return plan_fleet(
             manifest,
             identity=identity(context),
-            mix=parse_mix(chosen["ratio"][0], chosen["on_demand_base"][0], pools),
-            pools=pools,
+            mix=chosen.mix,
+            pools=chosen.pools,
             namespace=self.namespace or metadata.get("namespace") or self._where().resolve_namespace(),
-            placement=chosen["placement"][0],
+            placement=chosen.placement,
+            policy=chosen.policy,
+            prices=chosen.prices,
             object_labels=task_labels(context),
             name=self.name,
             keep=not self.delete_on_termination,
@@ -330,9 +333,15 @@ class SparkFleetOperator(BaseOperator):
             AirflowException: it did not.
 
         """
+        import msgspec
+
+        from airflow_provider_spotmix.core.cost import Costs
+
         if "error" in event:
             raise AirflowException(event["error"])
         report: dict[str, Any] = event["report"]
+        if report.get("costs"):
+            self.log.info("%s", msgspec.convert(report["costs"], Costs))
         if report["result"] != "succeeded":
             raise AirflowException(f"fleet {report['fleet']} failed: {report['message']}")
         self.log.info("executors by pool: %s; %d interruptions", report["initial"], len(report["interruptions"]))

@@ -13,6 +13,7 @@ from airflow_provider_spotmix.backends.kubeflow import Kubeflow
 from airflow_provider_spotmix.core.events import ApplicationPhase
 from airflow_provider_spotmix.core.pools import KARPENTER
 from airflow_provider_spotmix.kube.objects import Raw, convert
+from airflow_provider_spotmix.manifests.executor_request import ExecutorRequest
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD
 
@@ -188,3 +189,34 @@ def test_only_what_the_operator_calls_terminal_is_over(status: dict[str, Any], p
 def test_whether_its_driver_has_run(status: dict[str, Any], started: bool) -> None:
     raw = convert({"metadata": {"name": "etl"}, "status": status}, Raw)
     assert BACKEND.status(raw).started is started
+
+
+@pytest.mark.parametrize(
+    ("changes", "executor", "expected"),
+    [
+        pytest.param({}, {}, ExecutorRequest(cores=1, memory_gib=(512 + 384) / 1024), id="python-by-its-file"),
+        pytest.param({}, {"memory": "2g"}, ExecutorRequest(cores=1, memory_gib=(2048 + 819) / 1024), id="two-fifths"),
+        pytest.param(
+            {"mainApplicationFile": "local:///app.jar", "type": "Scala"},
+            {"memory": "10g"},
+            ExecutorRequest(cores=1, memory_gib=11),
+            id="a-tenth-for-a-jvm",
+        ),
+        pytest.param(
+            {"sparkConf": {"spark.executor.memory": "8g", "spark.executor.memoryOverhead": "1g"}},
+            {"memory": "2g"},
+            ExecutorRequest(cores=1, memory_gib=3),
+            id="the-crs-own-fields-win",
+        ),
+        pytest.param(
+            {"memoryOverheadFactor": "0.5"}, {"memory": "2g"}, ExecutorRequest(cores=1, memory_gib=3), id="factor"
+        ),
+        pytest.param(
+            {}, {"coreRequest": "1500m", "cores": 2}, ExecutorRequest(cores=1.5, memory_gib=0.875), id="core-request"
+        ),
+    ],
+)
+def test_what_executors_request(changes: dict[str, Any], executor: dict[str, Any], expected: ExecutorRequest) -> None:
+    manifest = application(**executor)
+    manifest["spec"].update(changes)
+    assert Kubeflow().executor_request(manifest) == expected

@@ -11,6 +11,7 @@ from airflow_provider_spotmix.core.state import Account, FleetState
 from tests.core.vocabulary import (
     ON_DEMAND,
     SPOT,
+    account,
     application,
     evicted,
     fleet,
@@ -44,21 +45,21 @@ def taken_over(state: FleetState, *, ended: bool) -> FleetState:
 @pytest.mark.parametrize(
     ("ended", "spot"),
     [
-        pytest.param(True, Account(executors=1, seconds=100, estimated=True), id="ended-unseen-before-now"),
-        pytest.param(False, Account(executors=1, seconds=160, estimated=False), id="still-there-and-seen-to-its-end"),
+        pytest.param(True, account(1, 100, estimated=True), id="ended-unseen-before-now"),
+        pytest.param(False, account(1, 160, estimated=False), id="still-there-and-seen-to-its-end"),
     ],
 )
 def test_an_executor_that_was_going_away_when_the_controller_died(ended: bool, spot: Account) -> None:
     state = run(taken_over(interrupted(), ended=ended), application(ApplicationPhase.SUCCEEDED, at=160))
-    assert state.ledger == {SPOT: spot, ON_DEMAND: Account(executors=1, seconds=160)}
+    assert state.ledger == {SPOT: spot, ON_DEMAND: account(1, 160)}
 
 
 def test_an_application_that_was_over_before_anybody_came_back() -> None:
     restored = cp.restore(FleetState.new(TWO), cp.take(interrupted(), holder="other"))
     state = run(restored, application(ApplicationPhase.SUCCEEDED, at=200))
     assert state.ledger == {
-        SPOT: Account(executors=1, seconds=200, estimated=True),
-        ON_DEMAND: Account(executors=1, seconds=200, estimated=True),
+        SPOT: account(1, 200, estimated=True),
+        ON_DEMAND: account(1, 200, estimated=True),
     }
 
 

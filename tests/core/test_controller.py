@@ -9,12 +9,13 @@ from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import Finish, Place, SaveCheckpoint, Tell
 from airflow_provider_spotmix.core.controller import decide
 from airflow_provider_spotmix.core.events import ApplicationPhase
-from airflow_provider_spotmix.core.state import Account, FleetState
+from airflow_provider_spotmix.core.state import FleetState
 from tests.core.vocabulary import (
     APP,
     NOON,
     ON_DEMAND,
     SPOT,
+    account,
     after,
     application,
     deleting,
@@ -236,8 +237,8 @@ def test_a_new_submission_starts_with_fresh_seats_and_closed_accounts() -> None:
         SaveCheckpoint(cause="pods/etl-exec-1@100"),
     )
     assert decision.state.ledger == {
-        ON_DEMAND: Account(executors=3, seconds=300, estimated=True),
-        SPOT: Account(executors=2, seconds=200, estimated=True),
+        ON_DEMAND: account(3, 300, estimated=True),
+        SPOT: account(2, 200, estimated=True),
     }
 
 
@@ -273,7 +274,7 @@ def test_an_application_that_is_over_gets_no_executors_and_loses_none() -> None:
 
 def test_accounts_are_closed_when_the_fleet_is_over() -> None:
     state = run(started(FIVE), application(ApplicationPhase.SUCCEEDED, at=100))
-    assert state.ledger == {ON_DEMAND: Account(executors=3, seconds=300), SPOT: Account(executors=2, seconds=200)}
+    assert state.ledger == {ON_DEMAND: account(3, 300), SPOT: account(2, 200)}
 
 
 def test_a_deleted_application_fails_the_fleet() -> None:

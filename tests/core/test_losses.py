@@ -8,12 +8,13 @@ from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import Rescue, SaveCheckpoint, Tell
 from airflow_provider_spotmix.core.controller import decide
 from airflow_provider_spotmix.core.events import ApplicationPhase
-from airflow_provider_spotmix.core.state import Account, Cause, Loss, Replacement
+from airflow_provider_spotmix.core.state import Cause, Loss, Replacement
 from tests.core.vocabulary import (
     APP,
     NOON,
     ON_DEMAND,
     SPOT,
+    account,
     after,
     application,
     deleting,
@@ -274,7 +275,7 @@ def test_an_account_runs_from_the_node_to_the_end_and_is_closed_once() -> None:
     state = started(FIVE)
     seen = replace(on(state, SPOT), finished_at=NOON + 90)
     state = run(state, evicted(seen, at=60), failed(seen, at=95), gone(seen, at=100))
-    assert state.ledger == {SPOT: Account(executors=1, seconds=90)}
+    assert state.ledger == {SPOT: account(1, 90)}
 
 
 def test_who_never_had_a_node_costs_nothing() -> None:

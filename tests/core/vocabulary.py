@@ -18,11 +18,22 @@ from airflow_provider_spotmix.core.mix import Mix, Share
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import KARPENTER, CapacityType, Pool
 from airflow_provider_spotmix.core.spec import ApplicationSpec, FleetSpec
-from airflow_provider_spotmix.core.state import FleetState, violations
+from airflow_provider_spotmix.core.state import Account, FleetState, violations
 
 SPOT, ON_DEMAND = "spot", "on-demand"
 APP = "etl"
 NOON = 1_800_000_000.0  # some noon; times in tests are seconds after it
+
+
+def account(executors: int, seconds: float, *, estimated: bool = False) -> Account:
+    """A closed account of executors that request what Spark does by default."""
+    return Account(
+        executors=executors,
+        seconds=seconds,
+        core_seconds=seconds,
+        gib_seconds=1.375 * seconds,
+        estimated=estimated,
+    )
 
 
 def fleet(

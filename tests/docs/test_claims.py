@@ -9,14 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
 from airflow_provider_spotmix.core import interruption
+from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import PRESETS
 from airflow_provider_spotmix.core.state import HISTORY_DETAILS, Cause
 from airflow_provider_spotmix.fleet.report import SCHEMA, Report
+from airflow_provider_spotmix.hooks.choice import PriceModel, choose
 from airflow_provider_spotmix.hooks.settings import DEFAULTS, SpotmixExtra, read_pools
 from airflow_provider_spotmix.lab.signals import SIGNALS
 from airflow_provider_spotmix.manifests import labels, spark_conf
@@ -108,6 +111,17 @@ def test_every_field_of_the_connection_is_listed() -> None:
 
 def test_every_option_of_the_configuration_is_listed() -> None:
     assert set(PROVIDER_INFO["config"]["spotmix"]["options"]) - first_column(page("connection.md")) == set()
+
+
+def test_every_setting_of_the_policy_is_listed_with_its_default() -> None:
+    for each in msgspec.structs.fields(Policy):
+        assert f"| `{each.name}` | {each.default:g} |" in page("connection.md")
+
+
+def test_prices_that_are_shown_can_be_read() -> None:
+    (shown,) = [json.loads(b.text) for b in blocks("json") if b.page == "docs/connection.md" and "gib_hour" in b.text]
+    assert choose({}, {"prices": shown}, {}).prices
+    assert set(PriceModel.model_fields) - first_column(page("connection.md")) == set()
 
 
 def test_presets_are_told() -> None:

@@ -19,7 +19,8 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 from airflow_provider_spotmix import get_provider_info
-from airflow_provider_spotmix.hooks.settings import DEFAULTS, SpotmixExtra
+from airflow_provider_spotmix.hooks.choice import OPTIONS
+from airflow_provider_spotmix.hooks.settings import KubernetesExtra, SpotmixExtra
 from airflow_provider_spotmix.hooks.spotmix import SpotmixHook
 
 PACKAGE = "airflow-provider-spotmix"
@@ -62,8 +63,17 @@ def test_the_hook_and_the_form_agree() -> None:
     assert set(FORM["conn-fields"]) == set(SpotmixExtra.model_fields)
 
 
-def test_every_default_has_an_option() -> None:
-    assert set(DEFAULTS) <= set(INFO["config"]["spotmix"]["options"])
+def test_everyone_gets_a_copy_of_their_own() -> None:
+    get_provider_info()["connection-types"].clear()
+    assert get_provider_info() == INFO
+
+
+def test_every_setting_has_an_option() -> None:
+    assert {*OPTIONS, "instance"} == set(INFO["config"]["spotmix"]["options"])
+
+
+def test_everything_but_where_the_cluster_is_is_a_setting() -> None:
+    assert set(FORM["conn-fields"]) - set(KubernetesExtra.model_fields) - {"kubernetes_conn_id"} == set(OPTIONS)
 
 
 def test_options_are_known_to_airflows_configuration() -> None:

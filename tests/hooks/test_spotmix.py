@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,16 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
+from airflow_provider_spotmix.core.policy import Policy
+from airflow_provider_spotmix.core.pools import EKS
 from airflow_provider_spotmix.hooks.settings import SpotmixExtra
 from airflow_provider_spotmix.hooks.spotmix import SpotmixHook
 from airflow_provider_spotmix.kube.config import ClusterConfig
 from airflow_provider_spotmix.kube.errors import ConfigError
+from airflow_provider_spotmix.kube.resources import custom
 from airflow_provider_spotmix.lab.lab import Lab
+from tests.docs.pages import blocks
+from tests.kube.test_client_cluster import ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS
 
 EXTRA = {
     "kube_config_path": "/etc/kube config",
@@ -151,18 +158,23 @@ def test_airflows_configuration_comes_after_the_connection(connect: Connect, mon
     monkeypatch.setenv("AIRFLOW__SPOTMIX__ON_DEMAND_BASE", "3")
     monkeypatch.setenv("AIRFLOW__SPOTMIX__PLACEMENT", "")
     connect("spotmix_default", "spotmix://?ratio=40:60")
-    assert SpotmixHook().defaults({"pools": "eks"}) == {
+    monkeypatch.setenv("AIRFLOW__SPOTMIX__POLICY", '{"vacant_seat_seconds": 5}')
+    found = SpotmixHook().choose({"pools": "eks"})
+    told = {
         "ratio": ("40:60", "connection"),
         "on_demand_base": ("3", "[spotmix] config"),
         "placement": ("template", "default"),
         "pools": ("eks", "argument"),
+        "policy.vacant_seat_seconds": (5.0, "[spotmix] config"),
     }
+    assert {name: found.origins[name] for name in told} == told
+    assert (found.mix.on_demand_base, found.pools, found.policy) == (3, EKS, Policy(vacant_seat_seconds=5))
 
 
-def kubeconfig(path: Path, server: str, **cluster: Any) -> Path:
+def kubeconfig(path: Path, server: str, token: str = "very-secret-token", **cluster: Any) -> Path:
     content = {
         "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
-        "users": [{"name": "u", "user": {"token": "very-secret-token"}}],
+        "users": [{"name": "u", "user": {"token": token}}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
     }
@@ -200,7 +212,97 @@ def test_the_test_button_tells_that_nobody_answers(connect: Connect, tmp_path: P
 def test_the_test_button_works_through_airflow(connect: Connect, lab: Lab) -> None:
     extra = {"kube_config_path": str(lab.kubeconfig), "ratio": "40:60"}
     passed, said = Connection(conn_id="team", conn_type="spotmix", extra=json.dumps(extra)).test_connection()
-    assert (passed, said[:12]) == (True, "Kubernetes v"), said
+    assert passed, said
+    assert said.splitlines()[1:] == [
+        "ok: SparkApplication (sparkoperator.k8s.io/v1beta2) is served",
+        "ok: namespace 'spark' is there",
+        "ok: all permissions are granted in namespace 'spark'",
+    ]
+
+
+def account_of(lab: Lab, namespace: str, path: Path, rules: list[dict[str, Any]]) -> tuple[Path, str]:
+    """A kubeconfig of a service account that has these rights only, and its token."""
+
+    async def make() -> str:
+        kube = await ClusterConfig(config_file=str(lab.kubeconfig)).connect()
+        try:
+            await kube.create(SERVICE_ACCOUNTS, {"metadata": {"name": "airflow"}}, namespace)
+            await kube.create(ROLES, {"metadata": {"name": "airflow"}, "rules": rules}, namespace)
+            binding = {
+                "metadata": {"name": "airflow"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "airflow"},
+                "subjects": [{"kind": "ServiceAccount", "name": "airflow", "namespace": namespace}],
+            }
+            await kube.create(ROLE_BINDINGS, binding, namespace)
+            tokens = custom("", "v1", "serviceaccounts/airflow/token", "TokenRequest")
+            request = {"apiVersion": "authentication.k8s.io/v1", "spec": {}}
+            token: str = (await kube.create(tokens, request, namespace)).status["token"]
+            return token
+        finally:
+            await kube.close()
+
+    token = asyncio.run(make())
+    chosen = ClusterConfig(config_file=str(lab.kubeconfig)).select()
+    verified = {key: value for key, value in chosen.cluster.items() if key.startswith("certificate")}
+    return kubeconfig(path, chosen.server, token=token, **verified), token
+
+
+def documented_rules() -> list[dict[str, Any]]:
+    """Those of the Role in docs/rbac.md."""
+    shown = [yaml.safe_load(b.text) for b in blocks("yaml") if b.page == "docs/rbac.md"]
+    return next(each["rules"] for each in shown if each["kind"] == "Role")
+
+
+def pressed(connect: Connect, path: Path, namespace: str) -> tuple[bool, str]:
+    """Press "Test" until the permissions have reached the authorizer, which takes a moment."""
+    connect(
+        "spotmix_default", {"conn_type": "spotmix", "extra": {"kube_config_path": str(path), "namespace": namespace}}
+    )
+    give_up = time.monotonic() + 30
+    while True:
+        passed, said = SpotmixHook().test_connection()
+        if "get, list, watch, patch, delete on pods" not in said or time.monotonic() > give_up:
+            return passed, said
+        time.sleep(0.2)
+
+
+@pytest.mark.cluster
+def test_the_documented_role_passes_and_what_is_seen_without_nodes_is_told(
+    connect: Connect, lab: Lab, namespace: str, tmp_path: Path
+) -> None:
+    path, token = account_of(lab, namespace, tmp_path / "config", documented_rules())
+    passed, said = pressed(connect, path, namespace)
+    assert passed, said
+    assert [line.partition(":")[0] for line in said.splitlines()] == ["ok", "ok", "not seen", "warning"]
+    assert "without it losses are explained by pods alone" in said
+    assert token not in said
+
+
+@pytest.mark.cluster
+def test_a_service_account_that_may_not_do_it_all_is_told_each_verb(
+    connect: Connect, lab: Lab, namespace: str, tmp_path: Path
+) -> None:
+    rules = [rule for rule in documented_rules() if rule["resources"] != ["leases"]]
+    rules[0] = {**rules[0], "verbs": ["get", "list", "watch"]}
+    path, token = account_of(lab, namespace, tmp_path / "config", rules)
+    passed, said = pressed(connect, path, namespace)
+    assert not passed
+    missing = [line.partition(" (")[0] for line in said.splitlines() if line.startswith("missing")]
+    there = f"missing: permission in namespace '{namespace}'"
+    assert missing == [
+        f"{there}: create, delete on sparkapplications.sparkoperator.k8s.io",
+        f"{there}: get, list, create, patch, delete on leases.coordination.k8s.io",
+    ]
+    assert token not in said
+
+
+@pytest.mark.cluster
+def test_a_namespace_that_is_not_there_is_told(connect: Connect, lab: Lab) -> None:
+    extra = {"kube_config_path": str(lab.kubeconfig), "namespace": "not-there"}
+    connect("spotmix_default", {"conn_type": "spotmix", "extra": extra})
+    passed, said = SpotmixHook().test_connection()
+    assert not passed
+    assert "missing: there is no namespace 'not-there': create it, or correct 'namespace'" in said
 
 
 @pytest.mark.cluster

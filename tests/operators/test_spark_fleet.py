@@ -14,6 +14,7 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
+from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.operators.manifest import task_labels
 from airflow_provider_spotmix.operators.spark_fleet import SparkFleetOperator
 from tests.fleet.test_plan import application
@@ -99,16 +100,18 @@ def test_a_file_is_found_and_rendered_as_airflow_finds_templates(tmp_path: Any) 
 
 def test_what_is_rendered_is_planned(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SPOTMIX_DEFAULT", "spotmix://?on_demand_base=2")
-    task = operator(dag, ratio="{{ params.spot }}:{{ 100 - params.spot }}")
+    task = operator(dag, ratio="{{ params.spot }}:{{ 100 - params.spot }}", policy={"node_lost_after_seconds": 30})
     told: list[str] = []
     plan = task._plan(running(task)[1], lambda text, *values: told.append(text % values))
     assert plan.spec.mix.seats(7) == {"spot": 2, "on-demand": 5}
-    assert told == [
+    assert plan.spec.policy == Policy(node_lost_after_seconds=30)
+    assert [line for line in told if "seconds" not in line] == [
         "ratio = 40:60 (from argument)",
         "on_demand_base = 2 (from connection)",
         "placement = template (from default)",
         "pools = karpenter (from default)",
     ]
+    assert "policy.node_lost_after_seconds = 30.0 (from argument)" in told
 
 
 @pytest.mark.parametrize(
