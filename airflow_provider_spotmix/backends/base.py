@@ -44,6 +44,8 @@ class Backend(Protocol):
 
     name: str
     resource: Resource[Raw]
+    # What it means when an Event of such a reason is the last one about an application that is gone.
+    endings: Mapping[str, ApplicationPhase]
 
     def check(self, manifest: Mapping[str, Any]) -> None:
         """Raise `InvalidInputError` when the manifest cannot be placed; name the field, the value and the remedy."""
@@ -59,6 +61,9 @@ class Backend(Protocol):
 
     def render(self, manifest: Mapping[str, Any], overlay: Overlay) -> dict[str, Any]:
         """Return the manifest with the overlay; everything that the person wrote is kept."""
+
+    def warnings(self, manifest: Mapping[str, Any]) -> list[str]:
+        """What works, and may surprise: one sentence each, with the remedy."""
 
     def status(self, application: Raw) -> Status:
         """Read the state of a live object."""

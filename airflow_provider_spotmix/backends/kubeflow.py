@@ -42,6 +42,15 @@ _PHASES = {
     "COMPLETED": ApplicationPhase.SUCCEEDED,
     "FAILED": ApplicationPhase.FAILED,
 }
+# v2.5.2 records an application's own end only when it could not be submitted, and the driver's always.
+_ENDINGS = {
+    "SparkApplicationCompleted": ApplicationPhase.SUCCEEDED,
+    "SparkApplicationFailed": ApplicationPhase.FAILED,
+    "SparkDriverCompleted": ApplicationPhase.SUCCEEDED,
+    "SparkDriverFailed": ApplicationPhase.FAILED,
+}
+# A triggerer that is upgraded or moved is back within the hour.
+SHORT_LIFE_SECONDS = 3600
 
 
 class Kubeflow:
@@ -49,6 +58,7 @@ class Kubeflow:
 
     name = "kubeflow"
     resource = custom(checks.GROUP, checks.VERSION, "sparkapplications", checks.KIND)
+    endings: Mapping[str, ApplicationPhase] = _ENDINGS
 
     def check(self, manifest: Mapping[str, Any]) -> None:
         """Refuse what could not be placed, before anything is submitted."""
@@ -98,6 +108,18 @@ class Kubeflow:
             grace_seconds=grace_seconds,
         )
         return result
+
+    def warnings(self, manifest: Mapping[str, Any]) -> list[str]:
+        """Warn of a short life after the end: it takes the outcome along when nobody was connected meanwhile."""
+        seconds = manifest["spec"].get("timeToLiveSeconds")
+        if not isinstance(seconds, int) or not 0 < seconds < SHORT_LIFE_SECONDS:
+            return []
+        said = (
+            f"spec.timeToLiveSeconds is {seconds}: when no triggerer runs for longer than that after the application's"
+            " end, its outcome may be lost with it; leave it out (the task deletes the application by itself) or set"
+            f" {SHORT_LIFE_SECONDS} or more"
+        )
+        return [said]
 
     def status(self, application: Raw) -> Status:
         """Read the operator's status; a state that it does not call terminal is one it may still leave."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 
@@ -34,11 +36,26 @@ class SaveCheckpoint(Action, frozen=True, kw_only=True, omit_defaults=True, tag=
     """Write the state that pod labels do not carry."""
 
 
+class Topic(StrEnum):
+    """What a person is told about; the reasons of Kubernetes Events, which people filter by."""
+
+    PLACED = "ExecutorsPlaced"
+    LOST = "ExecutorLost"
+    REPLACED = "ExecutorReplaced"
+    RESTARTED = "DriverRestarted"
+    GIVEN_UP = "StartupTimedOut"
+
+
 class Tell(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
-    """A change worth a person's attention: a line in the task log."""
+    """A change worth a person's attention: a line in the task log.
+
+    With a topic it is also told on the application; on all of the fleet's when it names none.
+    """
 
     message: str
     warning: bool = False
+    topic: Topic | None = None
+    application: str = ""
 
 
 class Finish(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):

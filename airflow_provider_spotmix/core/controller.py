@@ -17,8 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, Finish, Rescue
-from airflow_provider_spotmix.core.recovery import infer_losses
+from airflow_provider_spotmix.core.actions import AnyAction, Finish, Rescue, Topic
+from airflow_provider_spotmix.core.recovery import how_it_ended, infer_losses
 from airflow_provider_spotmix.core.seats import fill_vacancy, note_initial, place, release, seat_waiting, see_placed
 from airflow_provider_spotmix.core.startup import give_up_what_does_not_start
 from airflow_provider_spotmix.core.state import Executor, FleetState, Tally
@@ -90,7 +90,11 @@ def _enter_submission(turn: Turn, name: str, submission: str) -> bool:
     if submission == app.submission:
         return True
     if app.submission:
-        turn.tell(f"{name}: the driver was restarted; its new submission {submission} starts with fresh seats")
+        turn.tell(
+            f"{name}: the driver was restarted; its new submission {submission} starts with fresh seats",
+            topic=Topic.RESTARTED,
+            application=name,
+        )
         for executor in list(app.executors.values()):
             turn.account(name, executor, turn.at, estimated=True)
         turn.close_open_accounts(name)
@@ -210,8 +214,11 @@ def _application_deleted(turn: Turn, event: ev.ApplicationDeleted) -> None:
     app = turn.state.applications.get(event.application)
     if app is None or (app.uid and app.uid != event.uid) or app.phase.over:
         return
-    turn.application(app.name, phase=ev.ApplicationPhase.FAILED, state="DELETED", message="its object was deleted")
-    turn.tell(f"{app.name} was deleted by someone else", warning=True)
+    phase, message = how_it_ended(app, event)
+    turn.application(app.name, phase=phase, state="DELETED", message=message)
+    turn.tell(f"{app.name} was deleted by someone else: {message}", warning=True)
+    for executor in list(turn.state.applications[app.name].executors.values()) if event.ended else ():
+        turn.account(app.name, executor, event.ended_at or turn.at, estimated=True)
     _finish_if_over(turn)
 
 

@@ -80,10 +80,13 @@ class ApplicationObserved(Event, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class ApplicationDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
-    """The application's object is gone."""
+    """The application's object is gone. ``ended``: how and when it had ended before, where ``evidence`` tells that."""
 
     application: str
     uid: str
+    ended: ApplicationPhase | None = None
+    ended_at: float = 0.0
+    evidence: str = ""
 
 
 class DriverObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
+from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.interruption import node_evidence
 from airflow_provider_spotmix.core.seats import vacate
-from airflow_provider_spotmix.core.state import Cause, Executor, FleetState, Loss
+from airflow_provider_spotmix.core.state import ApplicationState, Cause, Executor, FleetState, Loss
 from airflow_provider_spotmix.core.table import Numbers
 from airflow_provider_spotmix.core.turn import Turn
 
@@ -34,6 +35,19 @@ def infer_losses(turn: Turn, name: str) -> None:
     evidence = _is_gone_evidence(turn.state)
     for number, seat, pool in _seats_of(turn.state, name, unexplained):
         _lose(turn, name, number, seat=seat, pool=pool, evidence=evidence)
+
+
+def how_it_ended(app: ApplicationState, event: ev.ApplicationDeleted) -> tuple[ev.ApplicationPhase, str]:
+    """What became of an application whose object is gone, and how we know."""
+    if event.ended:
+        return event.ended, f"it had {event.ended.value} before its object was deleted ({event.evidence})"
+    if app.uid:  # it was there a moment ago, and not over
+        return ev.ApplicationPhase.FAILED, "its object was deleted"
+    return ev.ApplicationPhase.FAILED, (
+        "its object was deleted while no controller was connected, and how it had ended is not known"
+        f" ({event.evidence or 'nothing tells'}); if its own timeToLiveSeconds did that, set a longer one, or leave it"
+        " out: the task deletes the application anyway"
+    )
 
 
 def _seats_of(state: FleetState, name: str, missing: list[int]) -> list[tuple[int, int, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from airflow_provider_spotmix.core.actions import Place
+from airflow_provider_spotmix.core.actions import Place, Topic
 from airflow_provider_spotmix.core.interruption import attribute, node_evidence
 from airflow_provider_spotmix.core.state import (
     HISTORY_DETAILS,
@@ -75,6 +75,8 @@ def _record(turn: Turn, loss: Loss) -> None:
     turn.tell(
         f"lost {loss.executor} (seat {loss.seat}, {loss.pool}){where}: {loss.cause.value} ({'; '.join(loss.evidence)})",
         warning=True,
+        topic=Topic.LOST,
+        application=loss.application,
     )
 
 
@@ -190,7 +192,11 @@ def _record_replacement(turn: Turn, name: str, vacancy: Vacancy, executor: Execu
         state, replacements=(*state.replacements, replacement)[-HISTORY_DETAILS:], replacements_by_pool=counts
     )
     fallback = f" (fallback of a {loss.seat_pool} seat)" if replacement.is_fallback else ""
-    turn.tell(f"{executor.pod.name} replaces {loss.executor} on {replacement.pool}{fallback}")
+    turn.tell(
+        f"{executor.pod.name} replaces {loss.executor} on {replacement.pool}{fallback}",
+        topic=Topic.REPLACED,
+        application=name,
+    )
     turn.save()
 
 
@@ -205,5 +211,5 @@ def note_initial(turn: Turn) -> None:
     initial = {share.pool: 0 for share in state.spec.mix.shares} | placed
     turn.state = replace(state, initial=initial)
     said = ", ".join(f"{count} {pool}" for pool, count in initial.items())
-    turn.tell(f"all {state.spec.executors} executors are placed: {said}")
+    turn.tell(f"all {state.spec.executors} executors are placed: {said}", topic=Topic.PLACED)
     turn.save()

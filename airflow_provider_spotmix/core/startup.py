@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_spotmix.core.actions import Topic
 from airflow_provider_spotmix.core.events import ApplicationPhase
 from airflow_provider_spotmix.core.state import ApplicationState
 from airflow_provider_spotmix.core.turn import Turn
@@ -23,7 +24,7 @@ def give_up_what_does_not_start(turn: Turn) -> bool:
             continue
         message = f"its driver does not run {patience:g} s after the application's creation: {_why(turn, app)}"
         turn.application(app.name, phase=ApplicationPhase.FAILED, state=STATE, message=message, given_up=True)
-        turn.tell(f"{app.name} is given up: {message}", warning=True)
+        turn.tell(f"{app.name} is given up: {message}", warning=True, topic=Topic.GIVEN_UP, application=app.name)
         given_up = True
     return given_up
 

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, SaveCheckpoint, Tell
+from airflow_provider_spotmix.core.actions import AnyAction, SaveCheckpoint, Tell, Topic
 from airflow_provider_spotmix.core.state import Account, ApplicationState, Executor, FleetState, OpenAccount
 
 
@@ -42,9 +42,10 @@ class Turn:
         """Ask for a checkpoint at the end of the turn."""
         self._save = True
 
-    def tell(self, message: str, *, warning: bool = False) -> None:
-        """Ask for a line in the task log."""
-        self.actions.append(Tell(cause=self.cause, message=message, warning=warning))
+    def tell(self, message: str, *, warning: bool = False, topic: Topic | None = None, application: str = "") -> None:
+        """Ask for a line in the task log, and with a topic for an Event on the application."""
+        said = Tell(cause=self.cause, message=message, warning=warning, topic=topic, application=application)
+        self.actions.append(said)
 
     def close(self) -> None:
         """Finish the turn: one checkpoint at most."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.events import NodeFacts
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.fleet.apply import driver_observed, executor_observed
 from airflow_provider_spotmix.fleet.hub import FeedItem, Unavailable
+from airflow_provider_spotmix.fleet.outcome import outcome
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.errors import KubeError, NotFound
 from airflow_provider_spotmix.kube.facts import node_facts
@@ -137,7 +140,20 @@ class ApplicationFeed:
             return self._observed(await self._kube.get(self._api.resource, name, self._spec.namespace))
         except NotFound:
             self._unlabelled.discard(name)
-            return [self._deleted(name)]
+            return [await self._ended(name)]
+
+    async def _ended(self, name: str) -> ev.ApplicationDeleted:
+        """Ask how it had ended; whoever was connected knows that already, and ignores it."""
+        found = await outcome(
+            self._kube,
+            self._api.resource,
+            name,
+            self._spec.namespace,
+            uid=self._uids.get(name, ""),
+            driver_pod=self.driver_pods.get(name, f"{name}-driver"),
+            endings=self._api.endings,
+        )
+        return replace(self._deleted(name), ended=found.phase, ended_at=found.at, evidence=found.evidence)
 
     def _deleted(self, name: str) -> ev.ApplicationDeleted:
         return ev.ApplicationDeleted(

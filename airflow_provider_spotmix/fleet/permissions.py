@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from airflow_provider_spotmix.backends import backend
-from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NODES, PODS, Resource
+from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, EVENTS, LEASES, NODES, PODS, Resource
 
 PAGE = "docs/rbac.md"
 
@@ -40,6 +40,12 @@ def grants(backend_name: str = "kubeflow") -> tuple[Grant, ...]:
         Grant(PODS, ("patch",), "tell Spark that a dead node's executor is gone", "status"),
         Grant(PODS, ("get",), "the end of the driver's log", "log"),
         Grant(CONFIG_MAPS, ("get", "create", "patch"), "the checkpoint"),
+        Grant(
+            EVENTS,
+            ("list", "create"),
+            "what happened, on the application; how one ended that is gone",
+            without="only the task's log tells what happens, and less is known of an application that is gone",
+        ),
         Grant(LEASES, ("get", "list", "create", "patch", "delete"), "one controller per fleet"),
         Grant(
             NODES,

@@ -25,6 +25,7 @@ from airflow_provider_spotmix.fleet.apply import Applier
 from airflow_provider_spotmix.fleet.checkpoint_store import CheckpointStore, FencedError
 from airflow_provider_spotmix.fleet.feeds import ApplicationFeed, Batch, NodeFeed, PodFeed
 from airflow_provider_spotmix.fleet.hub import FeedItem, Hub
+from airflow_provider_spotmix.fleet.kube_events import KubeEvents
 from airflow_provider_spotmix.fleet.lease import ControllerLease, HolderWatch, shared_holders, shared_lease
 from airflow_provider_spotmix.fleet.report import Report, build
 from airflow_provider_spotmix.fleet.voice import TellPerson, Voice
@@ -154,6 +155,7 @@ class _Runner:
         self._now = now
         self._state = FleetState.new(spec)
         self._applier = Applier(kube, spec, voice=voice, now=now)
+        self._events = KubeEvents(kube, spec, voice=voice, now=now)
         self._pods = PodFeed(now)
         self._applications = ApplicationFeed(kube, spec, now)
         self._nodes = NodeFeed(kube, now)
@@ -253,6 +255,7 @@ class _Runner:
         for work in background:
             self._spawn(work)
         writer = self._spawn(self._write_checkpoints())
+        self._spawn(self._events.keep_writing())
         while self._finish is None:
             item = await self._inbox.get()
             if isinstance(item, BaseException):
@@ -260,6 +263,7 @@ class _Runner:
             self._decide(item)
         self._dirty.set()
         await asyncio.wait([writer], timeout=LAST_WRITE_SECONDS)
+        await self._events.write_last()
         return self._finish
 
     async def _stop(self) -> None:
@@ -292,12 +296,21 @@ class _Runner:
         match action:
             case Tell(message=message, warning=warning):
                 self._tell(message, warning)
+                if action.topic:
+                    self._happened(action.topic, message, warning=warning, application=action.application)
             case SaveCheckpoint():
                 self._dirty.set()
-            case Finish():
+            case Finish(succeeded=succeeded, message=message):
                 self._finish = action
+                said = message or "all applications succeeded"
+                self._happened("FleetSucceeded" if succeeded else "FleetFailed", said, warning=not succeeded)
             case Place() | Rescue():
                 self._spawn(self._act(action))
+
+    def _happened(self, reason: str, message: str, *, warning: bool, application: str = "") -> None:
+        for app in self._state.applications.values():
+            if application in ("", app.name):
+                self._events.happened(app.name, app.uid, reason, message, warning=warning)
 
     # -- acting
 
@@ -308,6 +321,10 @@ class _Runner:
             since = self._gated_since.get(action.uid)  # noted now: the watch may say that it is done before the answer
             if isinstance(action, Rescue):
                 events = await self._applier.rescue(action)
+                if not events:
+                    for app, _ in self._state.find(action.uid):
+                        said = f"removed {action.pod} from lost node {action.node}, so that Spark asks for another"
+                        self._happened("ExecutorRescued", said, warning=True, application=app.name)
             elif action.uid in self._pods.pods:
                 events = await self._applier.place(action, self._pods.pods[action.uid])
             else:

@@ -43,6 +43,9 @@ async def submit(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
 
     """
     created: list[str] = []
+    for manifest in plan.applications:
+        for said in backend(plan.spec.backend).warnings(manifest):
+            tell(said, True)
     try:
         for manifest in plan.applications:
             name = manifest["metadata"]["name"]

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import Finish, Place, SaveCheckpoint, Tell
+from airflow_provider_spotmix.core.actions import Finish, Place, SaveCheckpoint, Tell, Topic
 from airflow_provider_spotmix.core.controller import decide
 from airflow_provider_spotmix.core.events import ApplicationPhase
 from airflow_provider_spotmix.core.state import FleetState
@@ -85,7 +85,11 @@ def test_the_first_whole_placement_is_told_and_kept_for_the_report() -> None:
     almost = run(FIVE, synced(), *(observed(pod(n)) for n in range(1, 6)), *(done(n) for n in range(1, 5)))
     decision = decide(almost, done(5))
     assert decision.actions == (
-        Tell(cause="pods/etl-exec-5", message="all 5 executors are placed: 2 spot, 3 on-demand"),
+        Tell(
+            cause="pods/etl-exec-5",
+            message="all 5 executors are placed: 2 spot, 3 on-demand",
+            topic=Topic.PLACED,
+        ),
         SaveCheckpoint(cause="pods/etl-exec-5"),
     )
     assert decision.state.initial == {SPOT: 2, ON_DEMAND: 3}
@@ -224,6 +228,8 @@ def test_a_new_submission_starts_with_fresh_seats_and_closed_accounts() -> None:
         Tell(
             cause="pods/etl-exec-1@100",
             message="etl: the driver was restarted; its new submission sub-2 starts with fresh seats",
+            topic=Topic.RESTARTED,
+            application="etl",
         ),
         Place(
             cause="pods/etl-exec-1@100",
@@ -280,7 +286,7 @@ def test_accounts_are_closed_when_the_fleet_is_over() -> None:
 def test_a_deleted_application_fails_the_fleet() -> None:
     decision = decide(started(FIVE), ev.ApplicationDeleted(at=NOON, id="x", application=APP, uid=APP))
     assert decision.actions == (
-        Tell(cause="x", message="etl was deleted by someone else", warning=True),
+        Tell(cause="x", message="etl was deleted by someone else: its object was deleted", warning=True),
         Finish(cause="x", succeeded=False, message="etl DELETED: its object was deleted"),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import Rescue, SaveCheckpoint, Tell
+from airflow_provider_spotmix.core.actions import Rescue, SaveCheckpoint, Tell, Topic
 from airflow_provider_spotmix.core.controller import decide
 from airflow_provider_spotmix.core.events import ApplicationPhase
 from airflow_provider_spotmix.core.state import Cause, Loss, Replacement
@@ -76,6 +76,8 @@ def test_an_interrupted_spot_executor_is_a_loss_with_its_evidence() -> None:
             + "; ".join(loss.evidence)
             + ")",
             warning=True,
+            topic=Topic.LOST,
+            application="etl",
         ),
         SaveCheckpoint(cause=loss.id),
     )

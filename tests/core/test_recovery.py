@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import checkpoint as cp
-from airflow_provider_spotmix.core.actions import Rescue
+from airflow_provider_spotmix.core import events as ev
+from airflow_provider_spotmix.core.actions import Finish, Rescue
 from airflow_provider_spotmix.core.controller import Decision
 from airflow_provider_spotmix.core.events import ApplicationPhase, PodFacts
-from airflow_provider_spotmix.core.state import Cause, FleetState
+from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.core.state import Account, Cause, FleetState
 from tests.core.vocabulary import (
     APP,
+    NOON,
     ON_DEMAND,
     SPOT,
     after,
@@ -147,3 +151,54 @@ def test_an_executor_of_a_node_that_is_no_more_is_rescued_at_once() -> None:
 def test_reading_everything_again_infers_nothing_anew() -> None:
     state = run(started(FIVE), deleting(on(started(FIVE), SPOT)), synced(20))
     assert after(state, synced(21)).actions == ()
+
+
+# -- an application that went while nobody was connected
+
+
+def removed(
+    ended: ApplicationPhase | None = None, evidence: str = "no Event tells of its end"
+) -> ev.ApplicationDeleted:
+    return ev.ApplicationDeleted(
+        at=NOON + 900,
+        id="x",
+        application=APP,
+        uid="",
+        ended=ended,
+        ended_at=NOON + 100 if ended else 0,
+        evidence=evidence,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ended", "succeeded"),
+    [
+        pytest.param(ApplicationPhase.SUCCEEDED, True, id="succeeded"),
+        pytest.param(ApplicationPhase.FAILED, False, id="failed"),
+    ],
+)
+def test_what_the_operator_removed_after_its_end_ended_as_its_events_say(
+    ended: ApplicationPhase, succeeded: bool
+) -> None:
+    finish = run_finish(fleet(), removed(ended, "Event SparkDriverCompleted"))
+    message = f"it had {ended.value} before its object was deleted (Event SparkDriverCompleted)"
+    assert (finish.succeeded, finish.message) == (succeeded, "" if succeeded else f"{APP} DELETED: {message}")
+
+
+def test_what_went_without_a_trace_fails_and_it_is_said_how_to_avoid_that() -> None:
+    finish = run_finish(fleet(), removed())
+    assert not finish.succeeded
+    assert "how it had ended is not known (no Event tells of its end); if its own timeToLiveSeconds" in finish.message
+
+
+def test_executors_of_what_ended_unseen_are_counted_until_its_end() -> None:
+    state = run(started(FIVE), replace(removed(ApplicationPhase.SUCCEEDED), uid=APP))
+    assert state.ledger == {
+        ON_DEMAND: Account(executors=3, seconds=300, estimated=True),
+        SPOT: Account(executors=2, seconds=200, estimated=True),
+    }
+
+
+def run_finish(spec: FleetSpec, event: ev.ApplicationDeleted) -> Finish:
+    (finish,) = (action for action in after(spec, event).actions if isinstance(action, Finish))
+    return finish

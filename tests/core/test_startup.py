@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import Finish, Tell
+from airflow_provider_spotmix.core.actions import Finish, Tell, Topic
 from airflow_provider_spotmix.core.checkpoint import restore, take
 from airflow_provider_spotmix.core.controller import Decision, decide
 from airflow_provider_spotmix.core.spec import FleetSpec
@@ -69,7 +69,13 @@ def test_a_driver_that_does_not_run_in_time_fails_the_fleet_and_it_is_said_why(
 ) -> None:
     message = f"its driver does not run 60 s after the application's creation: {why}"
     assert timed_out(*events).actions == (
-        Tell(cause="tick", message=f"etl is given up: {message}", warning=True),
+        Tell(
+            cause="tick",
+            message=f"etl is given up: {message}",
+            warning=True,
+            topic=Topic.GIVEN_UP,
+            application="etl",
+        ),
         Finish(cause="tick", succeeded=False, message=f"etl STARTUP_TIMEOUT: {message}"),
     )
 

@@ -25,8 +25,8 @@ from tests.support.played_spark import PlayedSpark
 
 RBAC = "rbac.authorization.k8s.io"
 PAGE = Path(__file__).parents[2] / "docs" / "rbac.md"
-# Asked only when a call got no answer, to see what it did.
-_AFTER_NO_ANSWER = {("get", "pods"), ("get", "leases")}
+# Asked only when a call got no answer, to see what it did, or when an application is gone, to see how it had ended.
+_AFTER_NO_ANSWER = {("get", "pods"), ("get", "leases"), ("list", "events")}
 Rights = set[tuple[str, str]]
 
 

@@ -15,7 +15,7 @@ from airflow_provider_spotmix.core.state import FleetState
 from airflow_provider_spotmix.fleet.hub import Hub
 from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.fleet.submit import submit
-from airflow_provider_spotmix.kube.resources import CONFIG_MAPS
+from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, EVENTS
 from airflow_provider_spotmix.manifests.labels import IDENTITY
 from tests.fleet.scene import Scene, controlled
 from tests.support.played_spark import APPLICATIONS
@@ -54,6 +54,30 @@ async def test_what_spot_loses_comes_back_on_on_demand(scene: Scene) -> None:
     assert [(r["executor"], r["replaces"], r["pool"], r["cause"]) for r in report.replacements] == [
         (replacement, lost, "on-demand", "spot-interruption")
     ]
+
+
+async def test_its_events_tell_what_was_done_and_why(scene: Scene) -> None:
+    async with controlled(scene) as run:
+        await scene.placed(spot=2, on_demand=3)
+        await scene.running()
+        lost = await scene.one_on("spot")
+        await scene.spark.evict(lost)
+        (replacement,) = await scene.spark.request_missing()
+        await scene.placed(spot=1, on_demand=4)
+        await scene.spark.complete()
+        await run
+    (uid,) = {app.metadata.uid for app in (await scene.kube.list(APPLICATIONS, scene.spark.namespace)).items}
+    events = (await scene.kube.list(EVENTS, scene.spark.namespace, field_selector=f"involvedObject.uid={uid}")).items
+    ours = {event.reason: event for event in events if event.reporting_component == "spotmix"}
+    assert {reason: (event.type, event.count) for reason, event in ours.items()} == {
+        "ExecutorsPlaced": ("Normal", 1),
+        "ExecutorLost": ("Warning", 1),
+        "ExecutorReplaced": ("Normal", 1),
+        "FleetSucceeded": ("Normal", 1),
+    }
+    assert ours["ExecutorsPlaced"].message == "all 5 executors are placed: 2 spot, 3 on-demand"
+    assert ours["ExecutorLost"].message.startswith(f"lost {lost} (seat 1, spot) on node ")
+    assert ours["ExecutorReplaced"].message == f"{replacement} replaces {lost} on on-demand (fallback of a spot seat)"
 
 
 async def test_a_lost_on_demand_executor_comes_back_on_on_demand(scene: Scene) -> None:
