@@ -50,7 +50,9 @@ class ClusterConfig:
     verify_tls: bool = True
 
     def __post_init__(self) -> None:
-        given = [name for name in ("in_cluster", "config_file", "kube_config") if getattr(self, name)]
+        # In the words of a connection, which is where they are from.
+        words = {"in_cluster": "in_cluster", "config_file": "kube_config_path", "kube_config": "kube_config"}
+        given = [word for name, word in words.items() if getattr(self, name)]
         if len(given) > 1:
             raise ConfigError(f"{' and '.join(given)} are both set; set one source of credentials")
         if self.in_cluster and self.context:

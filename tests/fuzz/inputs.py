@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
+from airflow_provider_spotmix.hooks.settings import SpotmixExtra
 from tests.hooks.test_ratio import ratios
 
 SMALL: dict[str, Any] = {
@@ -371,6 +372,38 @@ def _some(strategies: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[di
 
 
 _conn_ids = st.sampled_from(["spotmix_default", "nowhere", ""]) | junk
+SECRET = "correct-horse-battery-staple"
+KUBECONFIG: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "main",
+    "clusters": [{"name": "c", "cluster": {"server": "https://[::1]:6443", "insecure-skip-tls-verify": True}}],
+    "users": [{"name": "u", "user": {"token": SECRET, "as": "somebody", "as-groups": ["a"]}}],
+    "contexts": [{"name": "main", "context": {"cluster": "c", "user": "u", "namespace": "spark"}}],
+}
+
+
+@st.composite
+def kubeconfigs(draw: Draw) -> str:
+    """The text of a kubeconfig, changed a little."""
+    document = copy.deepcopy(KUBECONFIG)
+    for _ in range(draw(st.integers(0, 2))):
+        change = draw(st.sampled_from([_delete, _replace, _replace, _wrap, _add]))  # none that moves the secret
+        change(draw, document, draw(st.sampled_from(list(places(document)) or [()])))
+    text = str(document)
+    with suppress(Exception):
+        text = yaml.safe_dump(document)
+    return draw(torn(text)) if draw(st.booleans()) else text
+
+
+@st.composite
+def connections(draw: Draw) -> dict[str, Any]:
+    """The extra of a connection: every field that there is may be in it, and be anything."""
+    fields = draw(st.lists(st.sampled_from([*SpotmixExtra.model_fields, "unknown"]), max_size=4, unique=True))
+    known = {**_settings, "kube_config": kubeconfigs(), "ratio": _ratios}
+    return {name: draw(known.get(name, junk) | junk) for name in fields}
+
+
 arguments = _some(
     {
         **_settings,

@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
 
 from airflow_provider_spotmix.fleet.plan import FleetPlan
-from tests.fuzz.inputs import LARGE, SMALL, Task, plain_tasks, tasks
+from airflow_provider_spotmix.kube.config import ClusterConfig
+from airflow_provider_spotmix.kube.errors import ConfigError
+from tests.fuzz.inputs import LARGE, SECRET, SMALL, Task, connections, kubeconfigs, plain_tasks, tasks
 from tests.fuzz.path import outcome
 from tests.fuzz.validity import check_error, check_plan
 
-few = settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 _seen: Counter[str] = Counter()
 
 
@@ -28,6 +30,7 @@ def check(task: Task) -> None:
     if isinstance(found, FleetPlan):
         return check_plan(found, task.application)
     check_error(found)
+    assert SECRET not in str(found)
     if task.is_plain and task.changed and task.changed[0]:
         names = [str(key) for key in task.changed[0][-2:] if isinstance(key, str)]
         assert any(name in str(found) for name in names), f"{task.changed[0]} is not named: {found}"
@@ -39,7 +42,28 @@ def outcomes() -> str:
     return ", ".join(f"{count:,} {name}" for name, count in _seen.most_common())
 
 
-PROPERTIES: list[tuple[SearchStrategy[Any], Callable[[Any], None]]] = [(tasks(), check), (plain_tasks(), check)]
+def check_connection(extra: dict[str, Any]) -> None:
+    """With any connection, a task that is right is planned or refused, and no secret is told."""
+    check(Task({"template_spec": SMALL}, extra))
+
+
+def check_kubeconfig(text: str) -> None:
+    """A kubeconfig names a cluster, or says what is wrong with it; no secret is told."""
+    try:
+        cluster = ClusterConfig(kube_config=text)
+        said = repr(cluster) + repr(cluster.select()) + cluster.identity()
+    except ConfigError as error:
+        check_error(error)
+        said = str(error)
+    assert SECRET not in said
+
+
+PROPERTIES: list[tuple[SearchStrategy[Any], Callable[[Any], None]]] = [
+    (tasks(), check),
+    (plain_tasks(), check),
+    (connections(), check_connection),
+    (kubeconfigs(), check_kubeconfig),
+]
 
 
 @few
@@ -52,6 +76,18 @@ def test_any_task_is_planned_or_refused(task: Task) -> None:
 @given(plain_tasks())
 def test_a_field_that_is_wrong_is_named(task: Task) -> None:
     check(task)
+
+
+@few
+@given(connections())
+def test_any_connection_is_understood_or_refused(extra: dict[str, Any]) -> None:
+    check_connection(extra)
+
+
+@few
+@given(kubeconfigs())
+def test_any_kubeconfig_is_understood_or_refused(text: str) -> None:
+    check_kubeconfig(text)
 
 
 def test_the_applications_that_all_is_made_of_are_planned() -> None:

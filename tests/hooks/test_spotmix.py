@@ -149,7 +149,7 @@ async def test_a_broken_connection_is_no_empty_one(connect: Connect, form: Any, 
 
 def test_two_sources_of_credentials_are_refused(connect: Connect) -> None:
     connect("spotmix_default", "spotmix://?in_cluster=true&kube_config_path=/own")
-    with pytest.raises(ConfigError, match="in_cluster and config_file are both set"):
+    with pytest.raises(ConfigError, match="in_cluster and kube_config_path are both set"):
         SpotmixHook().cluster()
 
 

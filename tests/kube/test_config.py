@@ -94,6 +94,19 @@ def test_the_first_of_several_files_wins_and_paths_are_relative_to_their_file(
         pytest.param({"kube_config": kubeconfig(), "context": "x"}, "contexts of .*: bare, broken, main", id="context"),
         pytest.param({"kube_config": kubeconfig(), "context": "broken"}, "names cluster 'nope'", id="cluster"),
         pytest.param({"kube_config": "clusters: []"}, "has no current-context", id="no-current-context"),
+        pytest.param({"kube_config": "a: 2026-02-31"}, "is not valid YAML", id="no-such-day"),
+        pytest.param({"kube_config": "[" * 5000}, "is not valid YAML", id="too-deep"),
+        pytest.param({"kube_config": "clusters: s3cret"}, "'clusters' is no list; fix", id="clusters-are-text"),
+        pytest.param({"kube_config": "users: [s3cret]"}, "an entry of 'users' has no name; fix", id="user-is-text"),
+        pytest.param({"kube_config": "users: [{name: [s3cret]}]"}, "of 'users' has no name; fix", id="name-is-a-list"),
+        pytest.param(
+            {"kube_config": "users: [{name: u, user: s3cret}]"}, "user 'u' is no mapping; fix", id="no-mapping"
+        ),
+        pytest.param({"kube_config": kubeconfig(user={"tokenFile": 5})}, "'tokenFile' is no text; put", id="no-path"),
+        pytest.param(
+            {"kube_config": "current-context: [a]"}, "'current-context' is no text; put", id="context-is-a-list"
+        ),
+        pytest.param({"kube_config": kubeconfig(server="https://me:s3cret@[::1")}, "is no URL; correct", id="no-url"),
     ],
 )
 def test_mistakes_are_told_with_their_place(given: dict[str, str], says: str) -> None:
@@ -103,7 +116,7 @@ def test_mistakes_are_told_with_their_place(given: dict[str, str], says: str) ->
 
 
 def test_two_sources_are_refused() -> None:
-    with pytest.raises(ConfigError, match="in_cluster and config_file are both set"):
+    with pytest.raises(ConfigError, match="in_cluster and kube_config_path are both set"):
         ClusterConfig(in_cluster=True, config_file="x")
 
 
