@@ -44,6 +44,9 @@ class Topic(StrEnum):
     REPLACED = "ExecutorReplaced"
     RESTARTED = "DriverRestarted"
     GIVEN_UP = "StartupTimedOut"
+    RESCUED = "ExecutorRescued"
+    SUCCEEDED = "FleetSucceeded"
+    FAILED = "FleetFailed"
 
 
 class Tell(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core import checkpoint as cp
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Rescue, SaveCheckpoint, Tell
+from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Rescue, SaveCheckpoint, Tell, Topic
 from airflow_provider_spotmix.core.controller import decide
 from airflow_provider_spotmix.core.journal import Entry
 from airflow_provider_spotmix.core.spec import FleetSpec
@@ -303,14 +303,14 @@ class _Runner:
             case Finish(succeeded=succeeded, message=message):
                 self._finish = action
                 said = message or "all applications succeeded"
-                self._happened("FleetSucceeded" if succeeded else "FleetFailed", said, warning=not succeeded)
+                self._happened(Topic.SUCCEEDED if succeeded else Topic.FAILED, said, warning=not succeeded)
             case Place() | Rescue():
                 self._spawn(self._act(action))
 
-    def _happened(self, reason: str, message: str, *, warning: bool, application: str = "") -> None:
+    def _happened(self, topic: Topic, message: str, *, warning: bool, application: str = "") -> None:
         for app in self._state.applications.values():
             if application in ("", app.name):
-                self._events.happened(app.name, app.uid, reason, message, warning=warning)
+                self._events.happened(app.name, app.uid, topic.value, message, warning=warning)
 
     # -- acting
 
@@ -324,7 +324,7 @@ class _Runner:
                 if not events:
                     for app, _ in self._state.find(action.uid):
                         said = f"removed {action.pod} from lost node {action.node}, so that Spark asks for another"
-                        self._happened("ExecutorRescued", said, warning=True, application=app.name)
+                        self._happened(Topic.RESCUED, said, warning=True, application=app.name)
             elif action.uid in self._pods.pods:
                 events = await self._applier.place(action, self._pods.pods[action.uid])
             else:

@@ -11,12 +11,13 @@ from airflow_provider_spotmix.core.actions import Finish, Rescue
 from airflow_provider_spotmix.core.controller import Decision
 from airflow_provider_spotmix.core.events import ApplicationPhase, PodFacts
 from airflow_provider_spotmix.core.spec import FleetSpec
-from airflow_provider_spotmix.core.state import Account, Cause, FleetState
+from airflow_provider_spotmix.core.state import Cause, FleetState
 from tests.core.vocabulary import (
     APP,
     NOON,
     ON_DEMAND,
     SPOT,
+    account,
     after,
     application,
     deleting,
@@ -194,8 +195,8 @@ def test_what_went_without_a_trace_fails_and_it_is_said_how_to_avoid_that() -> N
 def test_executors_of_what_ended_unseen_are_counted_until_its_end() -> None:
     state = run(started(FIVE), replace(removed(ApplicationPhase.SUCCEEDED), uid=APP))
     assert state.ledger == {
-        ON_DEMAND: Account(executors=3, seconds=300, estimated=True),
-        SPOT: Account(executors=2, seconds=200, estimated=True),
+        ON_DEMAND: account(3, 300, estimated=True),
+        SPOT: account(2, 200, estimated=True),
     }
 
 

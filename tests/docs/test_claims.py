@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
+from airflow_provider_spotmix.cli.gc import gc
 from airflow_provider_spotmix.core import interruption
+from airflow_provider_spotmix.core.actions import Topic
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import PRESETS
 from airflow_provider_spotmix.core.state import HISTORY_DETAILS, Cause
@@ -63,6 +65,20 @@ def test_every_sign_of_an_interruption_is_listed() -> None:
     text = page("interruptions.md")
     signs = (*interruption.DISRUPTION_TAINTS, *interruption.KUBELET_REASONS, *interruption.NOT_OF_THE_NODE)
     assert [sign for sign in signs if sign not in text] == []
+
+
+def test_every_reason_of_an_event_is_listed() -> None:
+    assert [topic for topic in Topic if f"`{topic.value}`" not in page("life-of-a-task.md")] == []
+
+
+def test_every_option_of_gc_is_listed() -> None:
+    text = page("life-of-a-task.md")
+    assert [word for option in gc.params for word in option.opts if f"`{word}`" not in text] == []
+
+
+def test_every_annotation_of_an_application_is_listed() -> None:
+    text = page("life-of-a-task.md")
+    assert [name for name in (labels.IDENTITY, labels.TASK, labels.KEEP) if f"| `{name}` |" not in text] == []
 
 
 def test_every_cause_is_listed() -> None:

@@ -16,6 +16,7 @@ from airflow_provider_spotmix.fleet.hub import Hub
 from airflow_provider_spotmix.fleet.submit import submit
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.lab.lab import Lab
+from airflow_provider_spotmix.triggers import spark_fleet
 from airflow_provider_spotmix.triggers.spark_fleet import SparkFleetTrigger
 from tests.support.fleet_task import FleetTask
 from tests.support.played_spark import PlayedSpark
@@ -43,11 +44,8 @@ class Scene:
 
     async def fleet_is_there(self) -> bool:
         """Whether the application is. Deleting it goes on when the trigger has ended, so that is waited for."""
-        for _ in range(20):
-            if not (await self.kube.list(Kubeflow.resource, self.spark.namespace)).items:
-                return False
-            await asyncio.sleep(0.05)
-        return True
+        await asyncio.gather(*spark_fleet._deleting)
+        return bool((await self.kube.list(Kubeflow.resource, self.spark.namespace)).items)
 
 
 @pytest.fixture
