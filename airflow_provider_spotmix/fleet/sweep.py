@@ -19,9 +19,10 @@ from airflow_provider_spotmix.kube.resources import Resource
 from airflow_provider_spotmix.manifests import labels
 from airflow_provider_spotmix.manifests.identity import TaskRef
 
-# A try in one of these states is over for good; in any other, the same try may go on (a deferred task is scheduled and
-# queued again when its trigger has fired; a scheduler that restarts resets such a state to none).
-OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed", "up_for_retry"})
+# A task instance in one of these states is over for good; in any other, the same try may go on (a deferred task is
+# scheduled and queued again when its trigger has fired; a scheduler that restarts resets such a state to none), or a
+# next one comes, which sees to what this one left.
+OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 GONE = "gone"
 # How often something is looked at again that changes all the time.
 _ATTEMPTS = 10

@@ -22,7 +22,7 @@ TASK = ("dag_id", "task_id", "run_id")
 
 
 async def end_earlier_tries(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
-    """Delete the applications of other tries that are not over. Those that are were kept on purpose.
+    """Delete the applications of other tries, but for those that are over and kept on purpose.
 
     Raises:
         KubeError: the API server refused.
@@ -32,7 +32,8 @@ async def end_earlier_tries(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
     mine = plan.applications[0]["metadata"]
     selector = ",".join([labels.FLEET, *(f"{key}={mine['labels'][key]}" for key in TASK)])
     for found in (await kube.list(api.resource, plan.spec.namespace, label_selector=selector)).items:
-        if not _is_of_another_try(found, mine) or api.status(found).phase.over:
+        is_kept = api.status(found).phase.over and _is_to_be_kept(found)
+        if is_kept or not _is_of_another_try(found, mine):
             continue
         tell(f"deleting {found.metadata.name}, which an earlier try of this task left behind", True)
         try:
@@ -45,6 +46,12 @@ async def end_earlier_tries(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
             )
         except (NotFound, Conflict):  # it is gone, and maybe another has taken its name
             continue
+
+
+def _is_to_be_kept(found: Raw) -> bool:
+    """Earlier versions did not say whether, nor of which task it is."""
+    annotations = found.metadata.annotations
+    return labels.KEEP in annotations or labels.TASK not in annotations
 
 
 def _is_of_another_try(found: Raw, mine: dict[str, dict[str, str]]) -> bool:

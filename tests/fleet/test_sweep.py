@@ -23,7 +23,7 @@ pytestmark = pytest.mark.looptime
 
 HERE = "https://airflow.example"
 DAILY = TaskRef(dag_id="etl", task_id="daily", run_id="monday")
-ACTIVE = (None, "scheduled", "queued", "running", "deferred", "restarting", "up_for_reschedule")
+ACTIVE = (None, "scheduled", "queued", "running", "deferred", "restarting", "up_for_retry", "up_for_reschedule")
 
 
 async def submitted(

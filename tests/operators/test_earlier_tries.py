@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
 from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.fleet.submit import submit
-from airflow_provider_spotmix.manifests.identity import Identity
+from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
 from airflow_provider_spotmix.operators.earlier_tries import end_earlier_tries
 from tests.fleet.test_plan import application, plan
 from tests.kube.memory import MemoryServer
@@ -22,6 +22,13 @@ TASK = {"dag_id": "etl", "task_id": "daily", "run_id": "monday"}
 
 def of_try(ti: str, *, instance: str = "https://airflow.example", **fields: str) -> FleetPlan:
     return plan(application(), identity=Identity(instance=instance, task_instance=ti), object_labels={**TASK, **fields})
+
+
+def named(*, keep: bool) -> FleetPlan:
+    """An earlier try that says of which task it is."""
+    ref = TaskRef(dag_id=TASK["dag_id"], task_id=TASK["task_id"], run_id=TASK["run_id"])
+    identity = Identity(instance="https://airflow.example", task_instance="first", task=ref)
+    return plan(application(), identity=identity, object_labels=TASK, keep=keep)
 
 
 async def submitted(server: MemoryServer, planned: FleetPlan, state: str = "") -> str:
@@ -46,6 +53,21 @@ async def test_an_earlier_try_is_deleted(state: str) -> None:
     assert told == [(f"deleting {name}, which an earlier try of this task left behind", True)]
 
 
+@pytest.mark.parametrize(
+    ("keep", "state"),
+    [
+        pytest.param(False, "COMPLETED", id="succeeded-and-nobody-deleted-it"),
+        pytest.param(False, "FAILED", id="failed-and-nobody-deleted-it"),
+        pytest.param(True, "RUNNING", id="to-be-kept-but-not-over"),
+    ],
+)
+async def test_of_what_says_whether_it_is_kept_only_that_is_kept(keep: bool, state: str) -> None:
+    server = MemoryServer()
+    await submitted(server, named(keep=keep), state)
+    await end_earlier_tries(server.client(), of_try("second"), tell=lambda *_: None)
+    assert await left(server) == []
+
+
 async def test_a_mapped_task_deletes_only_its_own() -> None:
     server = MemoryServer()
     mapped, other, unmapped = (
@@ -64,8 +86,9 @@ async def test_a_mapped_task_deletes_only_its_own() -> None:
     ("planned", "state"),
     [
         pytest.param(of_try("second"), "", id="this-try"),
-        pytest.param(of_try("first"), "COMPLETED", id="succeeded-and-kept"),
-        pytest.param(of_try("first"), "FAILED", id="failed-and-kept"),
+        pytest.param(named(keep=True), "COMPLETED", id="succeeded-and-kept"),
+        pytest.param(named(keep=True), "FAILED", id="failed-and-kept"),
+        pytest.param(of_try("first"), "FAILED", id="over-and-of-a-version-that-did-not-say-whether-it-is-kept"),
         pytest.param(of_try("first", run_id="tuesday"), "", id="another-run"),
         pytest.param(of_try("first", task_id="hourly"), "", id="another-task"),
         pytest.param(of_try("first", dag_id="ml"), "", id="another-dag"),

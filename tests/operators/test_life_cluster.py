@@ -23,9 +23,12 @@ from airflow.sdk.exceptions import (
 from airflow.sdk.execution_time.timeout import timeout
 
 from airflow_provider_spotmix.fleet.report import SCHEMA
+from airflow_provider_spotmix.fleet.sweep import find
+from airflow_provider_spotmix.hooks.instance import instance_name
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.resources import PODS
 from airflow_provider_spotmix.lab.lab import Lab
+from airflow_provider_spotmix.manifests.identity import TaskRef
 from airflow_provider_spotmix.triggers.spark_fleet import SparkFleetTrigger
 from tests.support.fleet_task import FleetTask
 from tests.support.played_spark import PlayedSpark
@@ -155,6 +158,28 @@ def test_the_next_try_takes_the_place_of_one_that_was_left_behind(new_task: NewT
     assert first.applications() == task_names(first)
     deferred(second)
     assert second.applications() == task_names(second)
+
+
+def test_long_and_odd_names_are_found_again(new_task: NewTask) -> None:
+    """Labels shorten and change them; the annotation has them as they are."""
+    names = {
+        "dag_id": f"täglich.{'x' * 230}",
+        "task_id": f"gruppe.schritt_{'y' * 200}",
+        "ti": {"run_id": f"manual__2026-11-23T07:00:00.000001+00:00 ¿/?#%{'z' * 180}", "map_index": 4711},
+    }
+    first, second, other = new_task(**names), new_task(**names), new_task(dag_id=f"{names['dag_id']}2")
+    deferred(first), deferred(other), deferred(second)
+    assert sorted(second.applications()) == sorted(task_names(second) + task_names(other))
+    (found,) = second.on_cluster(
+        lambda kube: find_of(kube, second.namespace, task=str(second.ti.task_id), map_index=4711)
+    )
+    assert (found.dag_id, found.run_id) == (names["dag_id"], second.ti.run_id)
+
+
+async def find_of(kube: Kube, namespace: str, *, task: str, map_index: int) -> list[TaskRef]:
+    """What a sweep finds of that task."""
+    found = [each.task for each in await find(kube, namespace, instance=instance_name())]
+    return [each for each in found if (each.task_id, each.map_index) == (task, map_index)]
 
 
 def test_a_try_that_is_late_to_fail_does_not_touch_the_next_ones_fleet(new_task: NewTask) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,12 +27,22 @@ T = TypeVar("T")
 class FleetTask:
     """One try of a task. What it submits is suspended, so that a real operator leaves it alone."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, **arguments: Any) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        namespace: str,
+        *,
+        dag_id: str = "etl",
+        task_id: str = "daily",
+        ti: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> None:
         self.cluster = ClusterConfig(config_file=str(kubeconfig))
         self.namespace = namespace
         self._arguments = arguments
+        self._names = dag_id, task_id
         self.operator = self.new_operator()
-        self.ti, self.context = running(self.operator)
+        self.ti, self.context = running(self.operator, **(ti or {}))
 
     def new_operator(self) -> SparkFleetOperator:
         """The operator as the next process has it, which knows nothing of what the first did."""
@@ -44,9 +54,10 @@ class FleetTask:
             "sparkVersion": "4.0.4",
             "mainApplicationFile": "local:///opt/app/none.py",
         }
-        with DAG("etl", schedule=None):
+        dag_id, task_id = self._names
+        with DAG(dag_id, schedule=None):
             return SparkFleetOperator(
-                task_id="daily", template_spec=manifest, namespace=self.namespace, ratio="40:60", **self._arguments
+                task_id=task_id, template_spec=manifest, namespace=self.namespace, ratio="40:60", **self._arguments
             )
 
     def plan(self) -> FleetPlan:
