@@ -13,17 +13,7 @@ from airflow_provider_spotmix.kube.objects import Raw
 from airflow_provider_spotmix.kube.resources import Resource
 from airflow_provider_spotmix.manifests.executor_request import ExecutorRequest
 from airflow_provider_spotmix.manifests.overlay import Overlay
-
-
-class ExecutorCount(Struct, frozen=True):
-    """How many executors an application starts with, whether Spark may change that, and up to how many.
-
-    ``maximum`` is None where nothing limits it, or nothing changes the count.
-    """
-
-    initial: int
-    dynamic: bool
-    maximum: int | None = None
+from airflow_provider_spotmix.manifests.part import ExecutorCount, Part
 
 
 class Status(Struct, frozen=True):
@@ -59,11 +49,23 @@ class Backend(Protocol):
     def executor_request(self, manifest: Mapping[str, Any]) -> ExecutorRequest:
         """Read what each executor requests; raise `InvalidInputError` when that cannot be read."""
 
+    def part(self, manifest: Mapping[str, Any], part: Part) -> dict[str, Any]:
+        """Return one group's part of the manifest.
+
+        Raises:
+            InvalidInputError: the manifest has what several applications cannot have at once, or the part what it may
+                not change.
+
+        """
+
     def render(self, manifest: Mapping[str, Any], overlay: Overlay) -> dict[str, Any]:
         """Return the manifest with the overlay; everything that the person wrote is kept."""
 
     def warnings(self, manifest: Mapping[str, Any]) -> list[str]:
         """What works, and may surprise: one sentence each, with the remedy."""
+
+    def moved(self, application: Raw, *, name: str, from_pool: Pool, to_pool: Pool) -> dict[str, Any]:
+        """Return the second attempt of a live first one: on another pool, its driver gated."""
 
     def status(self, application: Raw) -> Status:
         """Read the state of a live object."""

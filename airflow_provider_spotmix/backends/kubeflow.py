@@ -14,13 +14,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_spotmix.backends import kubeflow_checks as checks
-from airflow_provider_spotmix.backends.base import ExecutorCount, Status
+from airflow_provider_spotmix.backends import kubeflow_groups as groups
+from airflow_provider_spotmix.backends.base import Status
 from airflow_provider_spotmix.core.events import ApplicationPhase
 from airflow_provider_spotmix.core.pools import Pool
 from airflow_provider_spotmix.kube.objects import Raw
 from airflow_provider_spotmix.kube.resources import custom
 from airflow_provider_spotmix.manifests import executor_request as request
 from airflow_provider_spotmix.manifests.overlay import Overlay
+from airflow_provider_spotmix.manifests.part import ExecutorCount, Part
 from airflow_provider_spotmix.manifests.pod_template import driver_template, executor_template
 from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD
 
@@ -99,13 +101,17 @@ class Kubeflow:
         grace = {GRACE_PERIOD: f"{grace_seconds}s"} if grace_seconds is not None else {}
         spec["sparkConf"] = {**overlay.spark_conf, **grace, **(spec.get("sparkConf") or {})}
         driver["template"] = driver_template(
-            driver.get("template"), pod_labels=overlay.labels, pool=overlay.driver_pool
+            driver.get("template"),
+            pod_labels=overlay.labels,
+            pool=overlay.driver_pool,
+            gates=overlay.driver_gates,
         )
         executor["template"] = executor_template(
             executor.get("template"),
             pod_labels=overlay.labels,
             gates=overlay.executor_gates,
             grace_seconds=grace_seconds,
+            pool=overlay.executor_pool,
         )
         return result
 
@@ -120,6 +126,14 @@ class Kubeflow:
             f" {SHORT_LIFE_SECONDS} or more"
         )
         return [said]
+
+    def part(self, manifest: Mapping[str, Any], part: Part) -> dict[str, Any]:
+        """Give a group its executors, its overrides, its arguments and its environment variables."""
+        return groups.part_of(manifest, part)
+
+    def moved(self, application: Raw, *, name: str, from_pool: Pool, to_pool: Pool) -> dict[str, Any]:
+        """Make the second attempt from what the API server has of the first."""
+        return groups.moved(application, name=name, from_pool=from_pool, to_pool=to_pool)
 
     def status(self, application: Raw) -> Status:
         """Read the operator's status; a state that it does not call terminal is one it may still leave."""

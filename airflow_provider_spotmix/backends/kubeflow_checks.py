@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from airflow_provider_spotmix.backends.base import ExecutorCount
 from airflow_provider_spotmix.core.errors import InvalidInputError, at, shown
 from airflow_provider_spotmix.core.pools import Pool
 from airflow_provider_spotmix.manifests.labels import PREFIX
+from airflow_provider_spotmix.manifests.part import ExecutorCount
 from airflow_provider_spotmix.manifests.shape import Kind, Shape, check_shape
 
 GROUP, VERSION, KIND = "sparkoperator.k8s.io", "v1beta2", "SparkApplication"

@@ -32,6 +32,15 @@ class Rescue(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     node: str
 
 
+class Resubmit(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Let another application take the place of a lost one, on another pool; never both at once."""
+
+    application: str
+    replacement: str
+    from_pool: str
+    pool: str
+
+
 class SaveCheckpoint(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     """Write the state that pod labels do not carry."""
 
@@ -47,6 +56,7 @@ class Topic(StrEnum):
     RESCUED = "ExecutorRescued"
     SUCCEEDED = "FleetSucceeded"
     FAILED = "FleetFailed"
+    RESUBMITTED = "GroupResubmitted"
 
 
 class Tell(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -62,10 +72,11 @@ class Tell(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
 
 
 class Finish(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
-    """All applications are over: report and end."""
+    """The outcome is certain: report and end. ``unfinished``: applications that may still run, and no longer matter."""
 
     succeeded: bool
     message: str
+    unfinished: tuple[str, ...] = ()
 
 
-AnyAction = Place | Rescue | SaveCheckpoint | Tell | Finish
+AnyAction = Place | Rescue | Resubmit | SaveCheckpoint | Tell | Finish

@@ -21,6 +21,7 @@ from airflow_provider_spotmix.core.state import (
     Loss,
     OpenAccount,
     Replacement,
+    Resubmission,
     Vacancy,
 )
 from airflow_provider_spotmix.core.table import Numbers
@@ -41,6 +42,7 @@ class ApplicationCheckpoint(Struct, frozen=True, kw_only=True, omit_defaults=Tru
     released_ids: tuple[tuple[int, int], ...] = ()  # first and last of each unbroken run
     past_submissions: tuple[str, ...] = ()
     open_accounts: dict[int, OpenAccount] = {}
+    losses: dict[str, int] = {}
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +59,7 @@ class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     replacements_by_pool: dict[str, int] = {}
     ledger: dict[str, Account] = {}
     gate_latencies_ms: tuple[float, ...] = ()
+    resubmissions: dict[str, Resubmission] = {}
 
 
 def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...] = ()) -> Checkpoint:
@@ -73,6 +76,7 @@ def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...]
                 released_ids=tuple(app.released_ids.runs()),
                 past_submissions=app.past_submissions,
                 open_accounts=_open_accounts(app),
+                losses=app.losses,
             )
             for app in state.applications.values()
         },
@@ -83,6 +87,7 @@ def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...]
         replacements_by_pool=state.replacements_by_pool,
         ledger=state.ledger,
         gate_latencies_ms=gate_latencies_ms,
+        resubmissions=state.resubmissions,
     )
 
 
@@ -113,6 +118,8 @@ def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
                 released_ids=Numbers.of_runs(saved.released_ids),
                 past_submissions=saved.past_submissions,
                 open_accounts=saved.open_accounts,
+                losses=saved.losses,
+                superseded=name in checkpoint.resubmissions and not checkpoint.resubmissions[name].void,
             )
             for vacancy in saved.vacancies:
                 app = app.with_vacancy(vacancy)
@@ -126,6 +133,7 @@ def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
         losses_by_cause=checkpoint.losses_by_cause,
         replacements_by_pool=checkpoint.replacements_by_pool,
         ledger=checkpoint.ledger,
+        resubmissions=checkpoint.resubmissions,
     )
 
 

@@ -17,9 +17,27 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, Finish, Rescue, Topic
+from airflow_provider_spotmix.core.actions import AnyAction, Rescue, Topic
+from airflow_provider_spotmix.core.groups import (
+    DELETED,
+    find_starved,
+    finish_if_certain,
+    follow_up,
+    is_expected,
+    resubmission_answered,
+    resubmit_lost,
+    take_back,
+)
 from airflow_provider_spotmix.core.recovery import how_it_ended, infer_losses
-from airflow_provider_spotmix.core.seats import fill_vacancy, note_initial, place, release, seat_waiting, see_placed
+from airflow_provider_spotmix.core.seats import (
+    fill_vacancy,
+    note_initial,
+    place,
+    release,
+    seat_waiting,
+    see_placed,
+    settle_early,
+)
 from airflow_provider_spotmix.core.startup import give_up_what_does_not_start
 from airflow_provider_spotmix.core.state import Executor, FleetState, Tally
 from airflow_provider_spotmix.core.table import Numbers, Table
@@ -39,10 +57,12 @@ def decide(state: FleetState, event: ev.AnyEvent) -> Decision:
         return Decision(state)
     turn = Turn(state, event)
     _HANDLERS[type(event)](turn, event)
-    if turn.state.synced and not turn.state.finished:
+    if turn.state.synced:
         for app in turn.state.applications:
             seat_waiting(turn, app)
         note_initial(turn)
+        resubmit_lost(turn)
+    finish_if_certain(turn)
     turn.close()
     return Decision(turn.state, tuple(turn.actions))
 
@@ -60,8 +80,9 @@ def _executor_observed(turn: Turn, event: ev.ExecutorObserved) -> None:
         turn.application(app.name, highest_executor_id=pod.executor_id)
     # Recovering: an account that is closed and not among the open ones was closed before.
     accounted = released and pod.ended and pod.executor_id not in app.open_accounts
-    executor = replace(known, pod=pod) if known else Executor(pod=pod, released=released, accounted=accounted)
-    executor = see_placed(turn, app.name, executor)
+    new = Executor(pod=pod, released=released, accounted=accounted, pinned=bool(app.pool), placed_pool=app.pool)
+    executor = replace(known, pod=pod) if known else new
+    executor = settle_early(turn, app.name, see_placed(turn, app.name, executor))
     if pod.deleting or pod.ended:
         executor = release(turn, app.name, executor)
     if pod.ended:
@@ -122,7 +143,7 @@ def _place_done(turn: Turn, event: ev.PlaceDone) -> None:
 def _place_failed(turn: Turn, event: ev.PlaceFailed) -> None:
     """Try the same again. A refusal may hide a success, so the seat is nobody else's until the executor is gone."""
     for app, executor in turn.state.find(event.uid):
-        if executor.placing and not executor.released and not app.phase.over:
+        if executor.placing and not executor.released and not app.over:
             place(turn, app.name, executor)
 
 
@@ -187,7 +208,7 @@ def _synced(turn: Turn, event: ev.Synced) -> None:
 
 def _application_observed(turn: Turn, event: ev.ApplicationObserved) -> None:
     app = turn.state.applications.get(event.application)
-    if app is None or (app.uid and app.uid != event.uid) or app.given_up:
+    if app is None or (app.uid and app.uid != event.uid) or app.given_up or app.superseded:
         return
     if app.state != event.state:
         said = f": {event.message}" if event.message else ""
@@ -201,7 +222,7 @@ def _application_observed(turn: Turn, event: ev.ApplicationObserved) -> None:
         created_at=event.created_at,
         started=app.started or event.started,
     )
-    _finish_if_over(turn)
+    follow_up(turn, app.name)
 
 
 def _driver_observed(turn: Turn, event: ev.DriverObserved) -> None:
@@ -212,39 +233,37 @@ def _driver_observed(turn: Turn, event: ev.DriverObserved) -> None:
 
 def _application_deleted(turn: Turn, event: ev.ApplicationDeleted) -> None:
     app = turn.state.applications.get(event.application)
-    if app is None or (app.uid and app.uid != event.uid) or app.phase.over:
+    if app is None or (app.uid and app.uid != event.uid) or app.over or not is_expected(turn.state, app):
         return
     phase, message = how_it_ended(app, event)
-    turn.application(app.name, phase=phase, state="DELETED", message=message)
+    turn.application(app.name, phase=phase, state=DELETED, message=message)
     turn.tell(f"{app.name} was deleted by someone else: {message}", warning=True)
     for executor in list(turn.state.applications[app.name].executors.values()) if event.ended else ():
         turn.account(app.name, executor, event.ended_at or turn.at, estimated=True)
-    _finish_if_over(turn)
 
 
-def _finish_if_over(turn: Turn) -> None:
-    if not all(app.phase.over for app in turn.state.applications.values()):
-        return
-    for app, executor in list(turn.state.executors()):
-        turn.account(app.name, executor, turn.at)
-    for name in list(turn.state.applications):
-        turn.close_open_accounts(name)
-    failed = [app for app in turn.state.applications.values() if app.phase is not ev.ApplicationPhase.SUCCEEDED]
-    message = "; ".join(f"{app.name} {app.state}: {app.message or 'no reason given'}" for app in failed)
-    turn.state = replace(turn.state, finished=True)
-    turn.actions.append(Finish(cause=turn.cause, succeeded=not failed, message=message))
+def _resubmit_done(turn: Turn, event: ev.ResubmitDone) -> None:
+    resubmission_answered(turn, event.application, done=True)
+
+
+def _resubmit_failed(turn: Turn, event: ev.ResubmitFailed) -> None:
+    resubmission_answered(turn, event.application)
+
+
+def _resubmit_void(turn: Turn, event: ev.ResubmitVoid) -> None:
+    take_back(turn, event.application, succeeded=event.succeeded, reason=event.reason)
 
 
 def _tick(turn: Turn, event: ev.Tick) -> None:
     _rescue_all(turn)
-    if give_up_what_does_not_start(turn):
-        _finish_if_over(turn)
+    give_up_what_does_not_start(turn)
     patience = turn.state.spec.policy.vacant_seat_seconds
     for app in list(turn.state.applications.values()):
         expired = [v for v in app.vacancies.values() if event.at - v.loss.at >= patience] if app.dynamic else []
         for vacancy in expired:
             turn.keep(turn.state.applications[app.name].without_vacancy(vacancy.loss.seat))
             turn.save()
+    find_starved(turn)
 
 
 _E = TypeVar("_E", bound=ev.Event)
@@ -260,5 +279,8 @@ _HANDLERS: dict[type[ev.Event], Callable[[Turn, Any], None]] = {
     ev.PlaceDone: _place_done,
     ev.PlaceFailed: _place_failed,
     ev.RescueFailed: _rescue_failed,
+    ev.ResubmitDone: _resubmit_done,
+    ev.ResubmitFailed: _resubmit_failed,
+    ev.ResubmitVoid: _resubmit_void,
     ev.Tick: _tick,
 }

@@ -155,6 +155,26 @@ class RescueFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag=Tru
     uid: str
 
 
+class ResubmitDone(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """The lost ``application`` is gone with all its pods, and the one in its place may run."""
+
+    application: str
+
+
+class ResubmitFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Not there yet: something was refused, or has to be waited for."""
+
+    application: str
+
+
+class ResubmitVoid(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """There is nothing to resubmit: the application has succeeded after all, or its object is gone."""
+
+    application: str
+    succeeded: bool
+    reason: str
+
+
 class Tick(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     """Time passed: deadlines are looked at, refused placements are tried again."""
 
@@ -171,5 +191,8 @@ AnyEvent = (
     | PlaceDone
     | PlaceFailed
     | RescueFailed
+    | ResubmitDone
+    | ResubmitFailed
+    | ResubmitVoid
     | Tick
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
+from itertools import islice, repeat
 
 from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.interruption import node_evidence
@@ -27,7 +27,7 @@ def infer_losses(turn: Turn, name: str) -> None:
         return
     turn.application(name, released_ids=app.released_ids | Numbers(missing))
     turn.save()
-    if app.phase.over:
+    if app.over:
         return
     unexplained = _explain_fallbacks(turn, name, missing)
     if app.dynamic:
@@ -58,13 +58,13 @@ def _seats_of(state: FleetState, name: str, missing: list[int]) -> list[tuple[in
     that still waits.
     """
     app = state.applications[name]
-    starting = app.tally.waiting.values() if state.initial is None else ()
+    starting = app.tally.waiting.values() if state.initial is None and not app.pool else ()
     first_waiting = min(starting, default=app.highest_executor_id + 1)
     taken = app.tally.held | app.tally.vacant
     free = [seat for seat in range(app.executors_expected) if seat not in taken]
     own = {number: number - 1 for number in missing if number <= app.executors_expected and number - 1 not in taken}
     others = iter([seat for seat in free if seat + 1 not in own])
-    sequence = list(islice(state.spec.mix.sequence(), app.executors_expected))
+    sequence = list(islice(repeat(app.pool) if app.pool else state.spec.mix.sequence(), app.executors_expected))
     short = Counter(sequence)  # seats that each pool should have and has not
     short.subtract(app.seats())
     found = []

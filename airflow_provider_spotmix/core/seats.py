@@ -8,6 +8,7 @@ from airflow_provider_spotmix.core.actions import Place, Topic
 from airflow_provider_spotmix.core.interruption import attribute, node_evidence
 from airflow_provider_spotmix.core.state import (
     HISTORY_DETAILS,
+    ApplicationState,
     Cause,
     Executor,
     FleetState,
@@ -27,7 +28,7 @@ def release(turn: Turn, name: str, executor: Executor, *, estimated: bool = Fals
     app = turn.application(name, released_ids=app.released_ids.put(executor.pod.executor_id))
     if executor.filling:  # it never came to its seat: that waits for the next one
         turn.keep(app.with_vacancy(executor.filling))
-    if executor.seat is None or app.phase.over or executor.placing:
+    if executor.seat is None or app.over or executor.placing:
         return released
     node = turn.state.nodes.get(executor.pod.node)
     of_node = node_evidence(executor.pod.node, node, gone=executor.pod.node in turn.state.gone_nodes)
@@ -71,6 +72,9 @@ def _record(turn: Turn, loss: Loss) -> None:
     state = turn.state
     counts = {**state.losses_by_cause, loss.cause.value: state.losses_by_cause.get(loss.cause.value, 0) + 1}
     turn.state = replace(state, losses=(*state.losses, loss)[-HISTORY_DETAILS:], losses_by_cause=counts)
+    of_application = state.applications[loss.application].losses
+    of_application = {**of_application, loss.cause.value: of_application.get(loss.cause.value, 0) + 1}
+    turn.application(loss.application, losses=of_application)
     where = f" on node {loss.node}" if loss.node else ""
     turn.tell(
         f"lost {loss.executor} (seat {loss.seat}, {loss.pool}){where}: {loss.cause.value} ({'; '.join(loss.evidence)})",
@@ -81,23 +85,51 @@ def _record(turn: Turn, loss: Loss) -> None:
 
 
 def seat_waiting(turn: Turn, name: str) -> None:
-    """Give every gated executor its seat: vacant ones first, then new ones, in the order that Spark asked."""
+    """Give every executor that waits its seat: vacant ones first, then new ones, in the order that Spark asked."""
     app = turn.state.applications[name]
-    if app.phase.over:
+    if app.over:
         return
     for uid in sorted(app.tally.waiting, key=app.tally.waiting.__getitem__):
-        app = turn.state.applications[name]
-        executor = app.executors[uid]
-        if vacancy := app.lowest_vacancy():
-            vacancy = _explained(turn.state, vacancy)
-            loss = vacancy.loss
-            turn.keep(app.without_vacancy(loss.seat))
-            pool = _pool_of_replacement(turn.state, loss)
-            executor = replace(executor, seat=loss.seat, seat_pool=loss.seat_pool, placed_pool=pool, filling=vacancy)
+        executor = turn.state.applications[name].executors[uid]
+        if executor.pinned:
+            settle(turn, name, executor)
         else:
-            pool = turn.state.spec.mix.next_pool(app.seats())
-            executor = replace(executor, seat=app.free_seat(), seat_pool=pool, placed_pool=pool)
-        place(turn, name, executor)
+            place(turn, name, _take_seat(turn, name, executor))
+
+
+def _take_seat(turn: Turn, name: str, executor: Executor) -> Executor:
+    app = turn.state.applications[name]
+    if vacancy := app.lowest_vacancy():
+        vacancy = explained(turn.state, vacancy)
+        loss = vacancy.loss
+        turn.keep(app.without_vacancy(loss.seat))
+        pool = app.pool or _pool_of_replacement(turn.state, loss)
+        return replace(executor, seat=loss.seat, seat_pool=loss.seat_pool, placed_pool=pool, filling=vacancy)
+    pool = app.pool or turn.state.spec.mix.next_pool(app.seats())
+    return replace(executor, seat=app.free_seat(), seat_pool=pool, placed_pool=pool)
+
+
+def settle(turn: Turn, name: str, executor: Executor) -> Executor:
+    """Seat an executor that was born on its pool. Its labels cannot tell which seat: its number does, or it is new."""
+    app = turn.state.applications[name]
+    if (own := _own_seat(app, executor)) is not None:
+        return turn.executor(name, executor, seat=own, seat_pool=app.pool, placed_pool=app.pool)
+    return fill_vacancy(turn, name, turn.executor(name, _take_seat(turn, name, executor)))
+
+
+def settle_early(turn: Turn, name: str, executor: Executor) -> Executor:
+    """Before everything has been seen, seat those of whom it is certain; and those that go, whose end must count."""
+    app = turn.state.applications[name]
+    if turn.state.synced or not executor.pinned or executor.released or executor.seat is not None:
+        return executor
+    is_going = executor.pod.deleting or executor.pod.ended
+    return settle(turn, name, executor) if is_going or _own_seat(app, executor) is not None else executor
+
+
+def _own_seat(app: ApplicationState, executor: Executor) -> int | None:
+    """The seat that is an early executor's by its number, unless it is somebody else's by now."""
+    seat = executor.pod.executor_id - 1
+    return seat if seat < app.executors_expected and seat not in app.tally.held | app.tally.vacant else None
 
 
 def place(turn: Turn, name: str, executor: Executor) -> None:
@@ -119,7 +151,7 @@ def place(turn: Turn, name: str, executor: Executor) -> None:
     )
 
 
-def _explained(state: FleetState, vacancy: Vacancy) -> Vacancy:
+def explained(state: FleetState, vacancy: Vacancy) -> Vacancy:
     """Look once more for a cause: a driver may give an executor up before its node is known to be lost."""
     loss = vacancy.loss
     if loss.cause is not Cause.UNKNOWN or not loss.node:

@@ -19,6 +19,9 @@ class ApplicationSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         dynamic: whether Spark may change their number (``spark.dynamicAllocation.enabled``).
         cores: that each executor requests.
         memory_gib: that each executor requests, Spark's overhead included. Both default to what Spark does.
+        pool: the pool that all its executors are born on; empty when the controller places each of them.
+        group: what a person calls its part of the work; empty when the fleet is one application.
+        replaces: the application that it takes the place of, if that one is lost; empty for a group's first attempt.
 
     """
 
@@ -27,10 +30,17 @@ class ApplicationSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     dynamic: bool = False
     cores: float = 1.0
     memory_gib: float = 1.375
+    pool: str = ""
+    group: str = ""
+    replaces: str = ""
 
 
 class FleetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Everything that decides how a fleet is placed and looked after."""
+    """Everything that decides how a fleet is placed and looked after.
+
+    ``applications`` has every object that may ever be this fleet's: also the second attempts, which exist only if they
+    are needed. ``quorum``: how many groups have to succeed; 0 for all of them.
+    """
 
     fleet_id: str
     namespace: str
@@ -41,6 +51,7 @@ class FleetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     prices: Prices | None = None
     placement: str = "template"
     backend: str = "kubeflow"
+    quorum: int = 0
 
     def pool(self, name: str) -> Pool:
         """Return the pool of that name.
@@ -74,6 +85,26 @@ class FleetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     @property
+    def first_attempts(self) -> tuple[ApplicationSpec, ...]:
+        """What is submitted at first: one application per group, or the only one."""
+        return tuple(application for application in self.applications if not application.replaces)
+
+    @property
+    def second_attempts(self) -> tuple[ApplicationSpec, ...]:
+        """What takes the place of a lost group's first attempt."""
+        return tuple(application for application in self.applications if application.replaces)
+
+    @property
     def executors(self) -> int:
         """Executors that the whole fleet starts with."""
-        return sum(application.executors for application in self.applications)
+        return sum(application.executors for application in self.first_attempts)
+
+    @property
+    def target(self) -> dict[str, int]:
+        """Seats by pool for the executors that the fleet starts with."""
+        target: dict[str, int] = {}
+        for application in self.first_attempts:
+            pinned = {application.pool: application.executors}
+            for pool, count in (pinned if application.pool else self.mix.seats(application.executors)).items():
+                target[pool] = target.get(pool, 0) + count
+        return target

@@ -10,23 +10,20 @@ from airflow_provider_spotmix.core.turn import Turn
 STATE = "STARTUP_TIMEOUT"
 
 
-def give_up_what_does_not_start(turn: Turn) -> bool:
-    """Fail the applications whose driver has not begun to run in time; whether there were any.
+def give_up_what_does_not_start(turn: Turn) -> None:
+    """Fail the applications whose driver has not begun to run in time.
 
     Their objects are still there, and whoever deletes fleets deletes them.
     """
     patience = turn.state.spec.policy.startup_timeout_seconds
-    given_up = False
     for app in list(turn.state.applications.values()) if patience and turn.state.synced else ():
         # Executors that were seen, be it before a restart of ours, had a driver that asked for them.
         has_run = app.started or app.submission
-        if app.phase.over or has_run or not app.created_at or turn.at - app.created_at < patience:
+        if app.over or has_run or not app.created_at or turn.at - app.created_at < patience:
             continue
         message = f"its driver does not run {patience:g} s after the application's creation: {_why(turn, app)}"
         turn.application(app.name, phase=ApplicationPhase.FAILED, state=STATE, message=message, given_up=True)
         turn.tell(f"{app.name} is given up: {message}", warning=True, topic=Topic.GIVEN_UP, application=app.name)
-        given_up = True
-    return given_up
 
 
 def _why(turn: Turn, app: ApplicationState) -> str:

@@ -64,6 +64,26 @@ class Replacement(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.pool != self.seat_pool
 
 
+class Resubmission(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A lost group that was submitted again.
+
+    ``cause``: ``lost`` (the application failed after the infrastructure had taken executors), ``starved`` (none of its
+    executors has run for too long), ``found`` (an earlier controller has begun it, why is not known). ``void``: it
+    turned out that there was nothing to resubmit.
+    """
+
+    at: float
+    group: str
+    application: str
+    replacement: str
+    from_pool: str
+    pool: str
+    cause: str
+    reason: str
+    done: bool = False
+    void: bool = False
+
+
 class Vacancy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A seat that waits for its replacement.
 
@@ -79,6 +99,7 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An executor pod, with our own decisions overlaid on what the watch says (it lags behind)."""
 
     pod: PodFacts
+    pinned: bool = False  # born on its pool: it takes a seat, but does not have to be placed
     seat: int | None = None
     seat_pool: str = ""
     placed_pool: str = ""
@@ -90,9 +111,10 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def waits(self) -> bool:
-        """Whether it is gated and nobody has decided for it."""
+        """Whether nobody has decided for it yet."""
         pod = self.pod
-        return pod.gated and not (pod.deleting or pod.ended or self.released) and self.seat is None
+        is_asking = self.pinned or pod.gated
+        return is_asking and not (pod.deleting or pod.ended or self.released) and self.seat is None
 
     @property
     def is_seated(self) -> bool:
@@ -198,6 +220,7 @@ class ApplicationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     executors_expected: int
     dynamic: bool = False
+    pool: str = ""
     uid: str = ""
     phase: ApplicationPhase = ApplicationPhase.PENDING
     state: str = ""
@@ -214,6 +237,14 @@ class ApplicationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     highest_executor_id: int = 0
     released_ids: Numbers = Numbers()
     open_accounts: dict[int, OpenAccount] = {}  # by number; from a checkpoint, until everything has been seen
+    losses: dict[str, int] = {}  # counted ones, by cause
+    starved_since: float | None = None
+    superseded: bool = False  # another application takes its place
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that becomes of it matters any more."""
+        return self.phase.over or self.superseded
 
     def with_executor(self, executor: Executor) -> ApplicationState:
         """Return the application with a new or changed executor."""
@@ -276,6 +307,8 @@ class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     losses_by_cause: dict[str, int] = {}
     replacements_by_pool: dict[str, int] = {}
     ledger: dict[str, Account] = {}
+    resubmissions: dict[str, Resubmission] = {}  # by the application that was lost
+    resubmitting: frozenset[str] = frozenset()  # of these, whose call is in flight
 
     @classmethod
     def new(cls, spec: FleetSpec) -> FleetState:
@@ -283,7 +316,7 @@ class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return cls(
             spec=spec,
             applications={
-                a.name: ApplicationState(name=a.name, executors_expected=a.executors, dynamic=a.dynamic)
+                a.name: ApplicationState(name=a.name, executors_expected=a.executors, dynamic=a.dynamic, pool=a.pool)
                 for a in spec.applications
             },
         )

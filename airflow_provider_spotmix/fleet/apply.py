@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import Place, Rescue
+from airflow_provider_spotmix.core.actions import Place, Rescue, Resubmit
 from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.fleet.resubmit import resubmit
+from airflow_provider_spotmix.fleet.submit import delete_applications
 from airflow_provider_spotmix.fleet.voice import Voice
 from airflow_provider_spotmix.kube.client import Kube, PatchType
 from airflow_provider_spotmix.kube.errors import ApiError, ApiUnavailable, Conflict, KubeError, NotFound
@@ -88,6 +90,29 @@ class Applier:
             await asyncio.sleep(_delay(error))
             return failure
         return []
+
+    async def resubmit(self, action: Resubmit) -> list[ev.AnyEvent]:
+        """Get on with a lost group's second attempt. What has to be waited for is asked again."""
+        topic = ("resubmit", action.application)
+        try:
+            event = await resubmit(self._kube, self._spec, action, at=self._now())
+        except KubeError as error:
+            self._tell.trouble(topic, f"cannot submit {action.replacement} for {action.application} yet: {error}")
+            await asyncio.sleep(_delay(error))
+            return [ev.ResubmitFailed(at=self._now(), application=action.application)]
+        self._tell.settled(topic)
+        if isinstance(event, ev.ResubmitFailed):
+            await asyncio.sleep(RETRY_SECONDS)
+        return [event]
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Delete applications that no longer matter.
+
+        Raises:
+            KubeError: the API server refused one of them; the others are deleted all the same.
+
+        """
+        await delete_applications(self._kube, self._spec, names)
 
     async def _node_is_lost(self, name: str) -> bool:
         """Ask once more before removing anything: what we saw may be old. No answer is no evidence."""

@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_spotmix.backends.base import ExecutorCount
 from airflow_provider_spotmix.core.errors import InvalidInputError, listed, shown
 from airflow_provider_spotmix.core.mix import Mix
 from airflow_provider_spotmix.core.pools import CapacityType, NodeRequirement, Pool, Toleration
 from airflow_provider_spotmix.manifests.identity import VALID_NAME
+from airflow_provider_spotmix.manifests.part import ExecutorCount
 from airflow_provider_spotmix.manifests.syntax import wrong_dns_label, wrong_label_key, wrong_label_value
+from airflow_provider_spotmix.placements.base import Group
 
 MAX_NAME = 253  # of any object in Kubernetes
 _EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -59,19 +60,60 @@ def check_namespace(namespace: object) -> None:
         )
 
 
-def check_base(mix: Mix, counts: Sequence[ExecutorCount]) -> None:
+def check_base(mix: Mix, count: ExecutorCount) -> None:
     """Refuse a base that leaves nothing for the ratio, and cannot even be filled.
 
     Raises:
         InvalidInputError: the fleet never has so many executors.
 
     """
-    most = [count.maximum if count.dynamic else count.initial for count in counts]
-    known = [each for each in most if each is not None]
-    if len(known) == len(most) and mix.on_demand_base > sum(known):
+    most = count.maximum if count.dynamic else count.initial
+    if most is not None and mix.on_demand_base > most:
         raise InvalidInputError(
-            f"on_demand_base is {mix.on_demand_base}, but the fleet has at most {sum(known)} executors; lower the base,"
-            " or raise the executors"
+            f"on_demand_base is {mix.on_demand_base}, but the fleet has at most {most} executors; lower the base, or"
+            " raise the executors"
+        )
+
+
+def check_groups(groups: Sequence[Group], pools: Sequence[Pool]) -> None:
+    """Refuse groups that could not be told apart, or put anywhere.
+
+    Raises:
+        InvalidInputError: there are none, or the message names the group, the field and the value.
+
+    """
+    names, known = [group.name for group in groups], [pool.name for pool in pools]
+    if not names:
+        raise InvalidInputError("groups is an empty list; give one or more, or leave it out for one group per pool")
+    for group in groups:
+        if not isinstance(group.name, str) or wrong_dns_label(group.name) or names.count(group.name) > 1:
+            raise InvalidInputError(
+                f"groups: name {shown(group.name)} of {listed(names)}: each needs its own name, up to 63 lower-case"
+                " letters, digits and '-', starting and ending with a letter or digit"
+            )
+        if group.pool not in known:
+            raise InvalidInputError(
+                f"groups: {group.name!r} is on unknown pool {shown(group.pool)}; pools: {listed(known)}"
+            )
+        if group.weight < 1:
+            raise InvalidInputError(f"groups: {group.name!r} has share {group.weight}; give it 1 or more")
+        for key, value in group.node_selector.items():
+            field = f"groups: {group.name!r}: node_selector"
+            _valid(wrong_label_key(key), field, key)
+            _valid(wrong_label_value(value), f"{field} {shown(key)}", value)
+
+
+def check_quorum(quorum: int, groups: int) -> None:
+    """Refuse a quorum that is none.
+
+    Raises:
+        InvalidInputError: there are not so many groups.
+
+    """
+    if not 0 <= quorum <= groups:
+        raise InvalidInputError(
+            f"success_policy is a quorum of {quorum}, but there {'are' if groups > 1 else 'is'} {groups}"
+            f" group{'s' if groups > 1 else ''}; give 1 to {groups}, 'all' or 'any'"
         )
 
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.kube.client import Kube
-from airflow_provider_spotmix.kube.errors import ApiError, KubeError
+from airflow_provider_spotmix.kube.errors import ApiError, KubeError, NotFound
 from airflow_provider_spotmix.manifests import labels
 
 # Bounded, whatever its lines are like.
@@ -23,6 +23,8 @@ async def tell_driver_logs(kube: Kube, spec: FleetSpec, *, lines: int, tell: Cal
             driver = api.status(await kube.get(api.resource, application.name, spec.namespace)).driver_pod
             log = await _end(kube, spec.namespace, driver, lines)
         except KubeError as error:
+            if isinstance(error, NotFound) and application.replaces:
+                continue  # a second attempt that was not needed
             tell(f"no log of the driver of {application.name}: {error}", False)
             continue
         for line in log.splitlines():

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_spotmix.backends import backend as backend_named
 from airflow_provider_spotmix.backends.base import Backend
 from airflow_provider_spotmix.core.cost import Prices
-from airflow_provider_spotmix.core.mix import Mix
+from airflow_provider_spotmix.core.errors import InvalidInputError
+from airflow_provider_spotmix.core.mix import Mix, whole_weights
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import Pool
 from airflow_provider_spotmix.core.spec import ApplicationSpec, FleetSpec
-from airflow_provider_spotmix.fleet.checks import base_name, check_base, check_namespace, check_pools
+from airflow_provider_spotmix.fleet.checks import (
+    base_name,
+    check_base,
+    check_groups,
+    check_namespace,
+    check_pools,
+    check_quorum,
+)
 from airflow_provider_spotmix.manifests import labels, spark_conf
 from airflow_provider_spotmix.manifests.identity import Identity, application_name
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.placements import placement as placement_named
-from airflow_provider_spotmix.placements.base import Draft
+from airflow_provider_spotmix.placements.base import Draft, Groups
 
 
 class FleetPlan(Struct, frozen=True, kw_only=True):
@@ -43,6 +53,8 @@ def plan_fleet(
     object_labels: Mapping[str, str] | None = None,
     name: str | None = None,
     keep: bool = False,
+    groups: Groups = None,
+    quorum: int = 0,
 ) -> FleetPlan:
     """Plan a fleet.
 
@@ -59,6 +71,8 @@ def plan_fleet(
         object_labels: further labels of the application and its pods.
         name: base of the application's name; by default the manifest's.
         keep: whether a person wants to keep the applications when they are over.
+        groups: for placement ``groups``, how many or which; by default one for each pool of the mix.
+        quorum: how many groups have to succeed; 0 for all.
 
     Raises:
         InvalidInputError: something in the input cannot be used; the message names field, value and remedy.
@@ -70,37 +84,87 @@ def plan_fleet(
     api.check_selectors(manifest, pools)
     check_namespace(namespace)
     base = base_name(name, manifest)
-    drafts = strategy.drafts(manifest)
-    check_base(mix, [api.executor_count(draft.manifest) for draft in drafts])
-    names = [application_name(base + draft.suffix, identity) for draft in drafts]
+    count = api.executor_count(manifest)
+    if isinstance(groups, tuple):
+        check_groups(groups, pools)
+    else:
+        check_base(mix, count)
+    drafts = strategy.drafts(count, mix, groups)
+    check_quorum(quorum, len(drafts))
+    manifests = [_manifest(api, draft, manifest, pools) for draft in drafts]
     spec = FleetSpec(
         fleet_id=identity.fleet_id,
         namespace=namespace,
-        applications=tuple(_application(api, draft, app_name) for draft, app_name in zip(drafts, names, strict=True)),
-        mix=mix,
+        applications=tuple(
+            _first_attempt(api, draft, each, application_name(base, identity, draft.suffix))
+            for draft, each in zip(drafts, manifests, strict=True)
+        ),
+        mix=_mix_of(drafts, mix) if isinstance(groups, tuple) else mix,
         pools=pools,
         policy=policy or Policy(),
         prices=prices,
         placement=placement,
         backend=backend,
+        quorum=quorum,
     )
     annotations = _annotations(identity, keep=keep)
     rendered = tuple(
-        api.render(draft.manifest, _overlay(draft, app, spec, annotations, object_labels or {}))
-        for draft, app in zip(drafts, spec.applications, strict=True)
+        api.render(each, _overlay(draft, app, spec, annotations, object_labels or {}))
+        for each, draft, app in zip(manifests, drafts, spec.applications, strict=True)
     )
-    return FleetPlan(spec=spec, applications=rendered)
+    return FleetPlan(spec=_with_second_attempts(spec, drafts, base, identity), applications=rendered)
 
 
-def _application(api: Backend, draft: Draft, name: str) -> ApplicationSpec:
-    count, request = api.executor_count(draft.manifest), api.executor_request(draft.manifest)
+def _first_attempt(api: Backend, draft: Draft, manifest: Mapping[str, Any], name: str) -> ApplicationSpec:
+    count, request, part = api.executor_count(manifest), api.executor_request(manifest), draft.part
     return ApplicationSpec(
         name=name,
         executors=count.initial,
         dynamic=count.dynamic,
         cores=request.cores,
         memory_gib=request.memory_gib,
+        pool=draft.pool,
+        group=part.name if part else "",
     )
+
+
+def _with_second_attempts(spec: FleetSpec, drafts: Sequence[Draft], base: str, identity: Identity) -> FleetSpec:
+    """List what may take the place of the groups on spot, so that nobody who deletes the fleet has to look for it."""
+    second = tuple(
+        replace(
+            first,
+            name=application_name(base, identity, f"{draft.suffix}r"),
+            pool=spec.fallback_pool,
+            replaces=first.name,
+        )
+        for draft, first in zip(drafts, spec.applications, strict=True)
+        if spec.is_spot(first.pool)
+    )
+    return replace(spec, applications=(*spec.applications, *second))
+
+
+def _mix_of(drafts: Sequence[Draft], mix: Mix) -> Mix:
+    """What groups that name their pools come to: there is no ratio but theirs."""
+    executors = {
+        share.pool: sum(draft.part.executors for draft in drafts if draft.part and draft.pool == share.pool)
+        for share in mix.shares
+    }
+    weights = whole_weights({pool: Fraction(count) for pool, count in executors.items()})
+    shares = tuple(replace(share, weight=weights[share.pool]) for share in mix.shares)
+    return replace(mix, shares=shares, on_demand_base=0)
+
+
+def _manifest(api: Backend, draft: Draft, manifest: Mapping[str, Any], pools: Sequence[Pool]) -> Mapping[str, Any]:
+    """The application of a draft, with whatever is wrong with it."""
+    if draft.part is None:
+        return manifest
+    try:
+        part = api.part(manifest, draft.part)
+        api.check(part)
+        api.check_selectors(part, pools)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"group {draft.part.name!r}: {error}") from None
+    return part
 
 
 def _annotations(identity: Identity, *, keep: bool) -> dict[str, str]:
@@ -127,6 +191,7 @@ def _overlay(
         labels={**object_labels, labels.FLEET: spec.fleet_id, labels.APPLICATION: app.name},
         annotations=annotations,
         executor_gates=draft.executor_gates,
+        executor_pool=spec.pool(draft.pool) if draft.pool else None,
         driver_pool=spec.pool(spec.fallback_pool),
         spark_conf=spark_conf.for_spot(app.executors, grace_seconds),
         grace_seconds=grace_seconds,

@@ -17,10 +17,11 @@ from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.errors import Forbidden, NotFound
 from airflow_provider_spotmix.kube.resources import NAMESPACES
 
-# Which Kubernetes lifts gates as `template` needs it: behind a feature gate that is on by default, and stable.
+# Which Kubernetes lifts gates as `template` needs it (and `groups`, whose second attempts are gated): behind a feature
+# gate that is on by default, and stable.
 # https://kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-readiness/
 GATES_BETA, GATES_STABLE = (1, 27), (1, 30)
-_GATED = frozenset({"template"})
+_GATED = frozenset({"template", "groups"})
 
 
 class Level(Enum):

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_spotmix.core.cost import Costs, costs
-from airflow_provider_spotmix.core.state import Cause, FleetState, Loss, Replacement
+from airflow_provider_spotmix.core.state import Cause, FleetState, Loss, Replacement, Resubmission
 
 SCHEMA = 1
 
@@ -21,9 +21,10 @@ class Report(Struct, frozen=True, kw_only=True):
 
     ``target``: seats by pool for the executors it started with. ``initial``: where they were first placed.
     ``interruptions``: executors lost to the infrastructure or for unknown reasons; ``failures``: to the application
-    itself. ``applications``: an application that was ``given_up`` may still have run when the fleet ended. ``ledger``:
-    closed accounts by placed pool. ``costs``: of these; None without prices of all pools. ``gate_latency_ms``: from
-    receiving a gated pod's event to the API server's answer to its placement, of the last few hundred placements.
+    itself. ``applications``: an application that was ``given_up`` may still have run when the fleet ended.
+    ``resubmissions``: groups that were lost and submitted again. ``ledger``: closed accounts by placed pool. ``costs``:
+    of these; None without prices of all pools. ``gate_latency_ms``: from receiving a gated pod's event to the API
+    server's answer to its placement, of the last few hundred placements.
     """
 
     schema: int
@@ -41,6 +42,7 @@ class Report(Struct, frozen=True, kw_only=True):
     losses_by_cause: dict[str, int]
     replacements: list[dict[str, Any]]
     replacements_by_pool: dict[str, int]
+    resubmissions: list[dict[str, Any]]
     ledger: dict[str, dict[str, Any]]
     costs: Costs | None
     gate_latency_ms: dict[str, float]
@@ -59,10 +61,6 @@ class Report(Struct, frozen=True, kw_only=True):
 def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms: Sequence[float]) -> Report:
     """Report about a fleet that is over."""
     spec = state.spec
-    target: dict[str, int] = {}
-    for application in spec.applications:
-        for pool, count in spec.mix.seats(application.executors).items():
-            target[pool] = target.get(pool, 0) + count
     return Report(
         schema=SCHEMA,
         fleet=spec.fleet_id,
@@ -70,21 +68,19 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
         placement=spec.placement,
         result="succeeded" if succeeded else "failed",
         message=message,
-        applications=[
-            {"name": app.name, "state": app.state, "message": app.message, "given_up": app.given_up}
-            for app in state.applications.values()
-        ],
+        applications=_applications(state),
         mix={
             "ratio": {share.pool: share.weight for share in spec.mix.shares},
             "on_demand_base": spec.mix.on_demand_base,
         },
-        target=target,
+        target=spec.target,
         initial=state.initial or {},
         interruptions=[_loss(loss) for loss in state.losses if loss.cause is not Cause.APPLICATION],
         failures=[_loss(loss) for loss in state.losses if loss.cause is Cause.APPLICATION],
         losses_by_cause=state.losses_by_cause,
         replacements=[_replacement(replacement) for replacement in state.replacements],
         replacements_by_pool=state.replacements_by_pool,
+        resubmissions=[_resubmission(each) for each in state.resubmissions.values() if not each.void],
         ledger={
             pool: {
                 "executors": account.executors,
@@ -110,6 +106,41 @@ def summary(values: Sequence[float]) -> dict[str, float]:
         "p50": round(median(values), 1),
         "p99": round(p99, 1),
         "max": round(max(values), 1),
+    }
+
+
+def _applications(state: FleetState) -> list[dict[str, Any]]:
+    """All that there were: second attempts only where there was one."""
+    begun = {each.replacement for each in state.resubmissions.values() if not each.void}
+    found = []
+    for spec in state.spec.applications:
+        if spec.replaces and spec.name not in begun:
+            continue
+        app = state.applications[spec.name]
+        found.append(
+            {
+                "name": app.name,
+                "state": app.state,
+                "message": app.message,
+                "given_up": app.given_up,
+                "group": spec.group,
+                "pool": spec.pool,
+                "attempt": 2 if spec.replaces else 1,
+            }
+        )
+    return found
+
+
+def _resubmission(resubmission: Resubmission) -> dict[str, Any]:
+    return {
+        "at": _time(resubmission.at),
+        "group": resubmission.group,
+        "application": resubmission.application,
+        "replacement": resubmission.replacement,
+        "from_pool": resubmission.from_pool,
+        "pool": resubmission.pool,
+        "cause": resubmission.cause,
+        "reason": resubmission.reason,
     }
 
 

@@ -16,7 +16,16 @@ from typing import Any, TypeVar
 from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core import checkpoint as cp
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Rescue, SaveCheckpoint, Tell, Topic
+from airflow_provider_spotmix.core.actions import (
+    AnyAction,
+    Finish,
+    Place,
+    Rescue,
+    Resubmit,
+    SaveCheckpoint,
+    Tell,
+    Topic,
+)
 from airflow_provider_spotmix.core.controller import decide
 from airflow_provider_spotmix.core.journal import Entry
 from airflow_provider_spotmix.core.spec import FleetSpec
@@ -192,6 +201,7 @@ class _Runner:
                 self._follow(applications, self._take_applications),
                 self._tick(),
             )
+        await self._applier.delete(finish.unfinished)
         return build(
             self._state,
             succeeded=finish.succeeded,
@@ -304,7 +314,7 @@ class _Runner:
                 self._finish = action
                 said = message or "all applications succeeded"
                 self._happened(Topic.SUCCEEDED if succeeded else Topic.FAILED, said, warning=not succeeded)
-            case Place() | Rescue():
+            case Place() | Rescue() | Resubmit():
                 self._spawn(self._act(action))
 
     def _happened(self, topic: Topic, message: str, *, warning: bool, application: str = "") -> None:
@@ -314,10 +324,13 @@ class _Runner:
 
     # -- acting
 
-    async def _act(self, action: Place | Rescue) -> None:
+    async def _act(self, action: Place | Rescue | Resubmit) -> None:
         async with self._calls:
             if not self._store.held:
                 raise FencedError
+            if isinstance(action, Resubmit):
+                await self._inbox.put(await self._applier.resubmit(action))
+                return
             since = self._gated_since.get(action.uid)  # noted now: the watch may say that it is done before the answer
             if isinstance(action, Rescue):
                 events = await self._applier.rescue(action)

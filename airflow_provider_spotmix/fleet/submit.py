@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from airflow_provider_spotmix.backends import backend
@@ -76,10 +76,20 @@ async def delete_fleet(kube: Kube, spec: FleetSpec) -> None:
         KubeError: the API server refused one of them; the others are deleted all the same.
 
     """
+    await delete_applications(kube, spec, [application.name for application in spec.applications])
+
+
+async def delete_applications(kube: Kube, spec: FleetSpec, names: Iterable[str]) -> None:
+    """Delete these of the fleet's applications. Idempotent.
+
+    Raises:
+        KubeError: the API server refused one of them; the others are deleted all the same.
+
+    """
     failure: KubeError | None = None
-    for application in spec.applications:
+    for name in names:
         try:
-            await _delete(kube, spec, application.name)
+            await _delete(kube, spec, name)
         except KubeError as error:
             failure = failure or error
     if failure:

@@ -78,8 +78,8 @@ class Identity(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
 
-def application_name(base: str, identity: Identity) -> str:
-    """Name of an application: what a person calls it, plus a suffix that is the fleet's own.
+def application_name(base: str, identity: Identity, group: str = "") -> str:
+    """Name of an application: what a person calls it, which group of it, plus a suffix that is the fleet's own.
 
     Raises:
         InvalidInputError: ``base`` is no DNS-1035 label; the operators refuse those.
@@ -90,4 +90,4 @@ def application_name(base: str, identity: Identity) -> str:
             f"metadata.name {base!r} is no valid application name: lower-case letters, digits and '-', starting with a"
             " letter, ending with a letter or digit"
         )
-    return f"{base[: MAX_NAME - _SUFFIX - 1].rstrip('-')}-{identity.fleet_id[:_SUFFIX]}"
+    return f"{base[: MAX_NAME - _SUFFIX - 1 - len(group)].rstrip('-')}{group}-{identity.fleet_id[:_SUFFIX]}"

@@ -11,6 +11,8 @@ SEAT_POOL = "spotmix.io/seat-pool"
 PLACED_POOL = "spotmix.io/placed-pool"
 
 GATE = "spotmix.io/placement"
+# Of the driver of a group's second attempt, until nothing is left of the first.
+RESUBMISSION_GATE = "spotmix.io/resubmission"
 
 IDENTITY = "spotmix.io/identity"
 TASK = "spotmix.io/task"
@@ -21,6 +23,7 @@ MANAGER = "airflow-provider-spotmix"
 
 # Spark's: https://spark.apache.org/docs/latest/running-on-kubernetes.html
 SPARK_ROLE = "spark-role"
+DRIVER_ROLE = "driver"
 SPARK_EXECUTOR_ID = "spark-exec-id"
 SPARK_SUBMISSION = "spark-app-selector"
 EXECUTOR_CONTAINER = "spark-kubernetes-executor"

@@ -16,6 +16,8 @@ class Overlay(Struct, frozen=True, kw_only=True):
         labels: labels of the object and of all its pods.
         annotations: annotations of the object.
         executor_gates: scheduling gates of every executor.
+        executor_pool: pool that every executor is born on; None when the controller places each of them.
+        driver_gates: scheduling gates of the driver.
         driver_pool: pool that the driver is pinned to.
         spark_conf: Spark properties; one that the person set is kept.
         grace_seconds: termination grace period of executors, unless the person set one; None for Kubernetes' own.
@@ -30,3 +32,5 @@ class Overlay(Struct, frozen=True, kw_only=True):
     driver_pool: Pool
     spark_conf: dict[str, str]
     grace_seconds: int | None = None
+    executor_pool: Pool | None = None
+    driver_gates: tuple[str, ...] = ()

@@ -14,6 +14,8 @@ from airflow_provider_spotmix.manifests import labels
 
 Json = dict[str, Any]
 
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
 
 def executor_template(
     template: Mapping[str, Any] | None,
@@ -21,6 +23,7 @@ def executor_template(
     pod_labels: Mapping[str, str],
     gates: Sequence[str],
     grace_seconds: int | None = None,
+    pool: Pool | None = None,
 ) -> Json:
     """A person's executor template (or none) with our labels and scheduling gates.
 
@@ -29,6 +32,7 @@ def executor_template(
         pod_labels: labels to add.
         gates: scheduling gates to add.
         grace_seconds: termination grace period if the template has none; None leaves Kubernetes' own (30 s).
+        pool: the pool that executors are born on; None when each is placed later.
 
     Raises:
         InvalidInputError: the template carries one of the gates already.
@@ -42,8 +46,10 @@ def executor_template(
             raise InvalidInputError(
                 f"spec.schedulingGates of the executor template has {gate!r}, which this provider adds; remove it"
             )
-    if gates:
-        spec["schedulingGates"] = [*(spec.get("schedulingGates") or []), *({"name": gate} for gate in gates)]
+    _add_gates(spec, gates)
+    if pool:
+        result["metadata"]["labels"] |= pool_labels(pool)
+        pin(spec, pool)
     if grace_seconds is not None and spec.get("terminationGracePeriodSeconds") is None:
         spec["terminationGracePeriodSeconds"] = grace_seconds
     if not spec.get("containers"):
@@ -51,8 +57,15 @@ def executor_template(
     return result
 
 
-def driver_template(template: Mapping[str, Any] | None, *, pod_labels: Mapping[str, str], pool: Pool) -> Json:
-    """A person's driver template (or none) with our labels, pinned to a pool.
+def pool_labels(pool: Pool) -> dict[str, str]:
+    """Labels of an executor that is born on its pool."""
+    return {labels.SEAT_POOL: pool.name, labels.PLACED_POOL: pool.name}
+
+
+def driver_template(
+    template: Mapping[str, Any] | None, *, pod_labels: Mapping[str, str], pool: Pool, gates: Sequence[str] = ()
+) -> Json:
+    """A person's driver template (or none) with our labels and gates, pinned to a pool.
 
     Raises:
         InvalidInputError: the template selects other nodes than the pool's.
@@ -60,23 +73,72 @@ def driver_template(template: Mapping[str, Any] | None, *, pod_labels: Mapping[s
     """
     result = _with_metadata(template, pod_labels)
     spec = result["spec"]
-    selector = dict(spec.get("nodeSelector") or {})
+    selector = spec.get("nodeSelector") or {}
     for key, value in pool.node_selector.items():
         if selector.get(key, value) != value:
             raise InvalidInputError(
                 f"the driver's nodeSelector {key}={selector[key]} contradicts pool {pool.name!r} ({key}={value}): the"
                 " driver always runs on on-demand; remove the key"
             )
-        selector[key] = value
-    if selector:
-        spec["nodeSelector"] = selector
+    pin(spec, pool)
+    _add_gates(spec, gates)
+    if not spec.get("containers"):
+        spec["containers"] = [{"name": labels.DRIVER_CONTAINER}]
+    return result
+
+
+def pin(spec: Json, pool: Pool) -> None:
+    """Put a pod's spec onto a pool: in place, after everything that is there."""
+    if pool.node_selector:
+        spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **pool.node_selector}
     if pool.node_requirements:
         _require(spec, pool.node_requirements)
     if pool.tolerations:
         spec["tolerations"] = [*(spec.get("tolerations") or []), *msgspec.to_builtins(pool.tolerations)]
-    if not spec.get("containers"):
-        spec["containers"] = [{"name": labels.DRIVER_CONTAINER}]
-    return result
+
+
+def unpin(spec: Json, pool: Pool) -> None:
+    """Take back what `pin` has done, in place. What becomes empty goes, as if it had never been there."""
+    selector = {key: value for key, value in (spec.get("nodeSelector") or {}).items() if key not in pool.node_selector}
+    _keep_unless_empty(spec, "nodeSelector", selector)
+    tolerations = list(spec.get("tolerations") or [])
+    _keep_unless_empty(spec, "tolerations", _without_last(tolerations, msgspec.to_builtins(pool.tolerations)))
+    if pool.node_requirements:
+        _no_longer_require(spec, pool.node_requirements)
+
+
+def _add_gates(spec: Json, gates: Sequence[str]) -> None:
+    if gates:
+        spec["schedulingGates"] = [*(spec.get("schedulingGates") or []), *({"name": gate} for gate in gates)]
+
+
+def _keep_unless_empty(parent: Json, key: str, value: Any) -> None:
+    parent.pop(key, None)
+    if value:
+        parent[key] = value
+
+
+def _without_last(items: list[Json], ours: Sequence[Json]) -> list[Json]:
+    """The items without the last one of each of ours: we add at the end."""
+    kept = items[::-1]
+    for each in ours:
+        if each in kept:
+            kept.remove(each)
+    return kept[::-1]
+
+
+def _no_longer_require(spec: Json, requirements: Sequence[NodeRequirement]) -> None:
+    affinity = dict(spec.get("affinity") or {})
+    node_affinity = dict(affinity.get("nodeAffinity") or {})
+    terms = (node_affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or []
+    kept = []
+    for term in terms:
+        others = _without_last(list(term.get("matchExpressions") or []), expressions(requirements))
+        rest = {key: value for key, value in term.items() if key != "matchExpressions"}
+        kept.append({**rest, "matchExpressions": others} if others else rest)
+    _keep_unless_empty(node_affinity, _REQUIRED, {"nodeSelectorTerms": kept} if any(kept) else {})
+    _keep_unless_empty(affinity, "nodeAffinity", node_affinity)
+    _keep_unless_empty(spec, "affinity", affinity)
 
 
 def _with_metadata(template: Mapping[str, Any] | None, pod_labels: Mapping[str, str]) -> Json:
@@ -100,7 +162,7 @@ def _mapping_in(parent: Json, key: str) -> Json:
 def _require(spec: Json, requirements: Sequence[NodeRequirement]) -> None:
     """Add expressions to every required node affinity term, or make one."""
     affinity = _mapping_in(_mapping_in(spec, "affinity"), "nodeAffinity")
-    required = _mapping_in(affinity, "requiredDuringSchedulingIgnoredDuringExecution")
+    required = _mapping_in(affinity, _REQUIRED)
     terms = required.get("nodeSelectorTerms") or [{}]
     required["nodeSelectorTerms"] = [
         {**term, "matchExpressions": [*(term.get("matchExpressions") or []), *expressions(requirements)]}

@@ -39,7 +39,9 @@ class SparkFleetOperator(BaseOperator):
         template_spec: the SparkApplication as a mapping; instead of ``application_file``. Templated.
         ratio: ``"40:60"`` (spot:on-demand), a share on spot such as ``0.4``, or weights by pool name. Templated.
         on_demand_base: executors that are on-demand before the ratio applies. Templated.
-        placement: how the mix is enforced; ``template``.
+        placement: how the mix is enforced; ``template`` or ``groups``.
+        groups: for placement ``groups``, how many groups or which; by default one for each pool. Templated.
+        success_policy: how many groups have to succeed: ``all``, ``any``, a number or ``{"quorum": 2}``. Templated.
         pools: name of a preset (``karpenter``), or a list of pools.
         policy: how patient to be, such as ``{"node_lost_after_seconds": 30}``; docs/connection.md lists the keys.
         namespace: where it runs; by default the manifest's, then the connection's. Templated.
@@ -64,6 +66,8 @@ class SparkFleetOperator(BaseOperator):
         "template_spec",
         "ratio",
         "on_demand_base",
+        "groups",
+        "success_policy",
         "namespace",
         "name",
         "spotmix_conn_id",
@@ -81,6 +85,8 @@ class SparkFleetOperator(BaseOperator):
         ratio: str | float | Mapping[str, Any] | None = None,
         on_demand_base: int | str | None = None,
         placement: str | None = None,
+        groups: int | str | Sequence[Mapping[str, Any]] | None = None,
+        success_policy: str | int | Mapping[str, Any] = "all",
         pools: str | Sequence[Mapping[str, Any]] | None = None,
         policy: Mapping[str, float] | None = None,
         namespace: str | None = None,
@@ -102,6 +108,8 @@ class SparkFleetOperator(BaseOperator):
         self.ratio = ratio
         self.on_demand_base = on_demand_base
         self.placement = placement
+        self.groups = groups
+        self.success_policy = success_policy
         self.pools = pools
         self.policy = policy
         self.namespace = namespace
@@ -173,6 +181,7 @@ class SparkFleetOperator(BaseOperator):
         """Everything that can be wrong with the input is found here, before anything is submitted."""
         from airflow_provider_spotmix.fleet.plan import plan_fleet
         from airflow_provider_spotmix.hooks.choice import ARGUMENTS
+        from airflow_provider_spotmix.hooks.groups import parse_groups, parse_success_policy
         from airflow_provider_spotmix.operators.manifest import identity, load_manifest, task_labels
 
         manifest = load_manifest(self.application_file, self.template_spec)
@@ -189,6 +198,8 @@ class SparkFleetOperator(BaseOperator):
             placement=chosen.placement,
             policy=chosen.policy,
             prices=chosen.prices,
+            groups=parse_groups(self.groups),
+            quorum=parse_success_policy(self.success_policy),
             object_labels=task_labels(context),
             name=self.name,
             keep=not self.delete_on_termination,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from airflow_provider_spotmix.core.errors import InvalidInputError, shown
 from airflow_provider_spotmix.placements.base import Placement
+from airflow_provider_spotmix.placements.groups import SeparateGroups
 from airflow_provider_spotmix.placements.template import Template
 
-_PLACEMENTS: dict[str, Placement] = {placement.name: placement for placement in (Template(),)}
+_PLACEMENTS: dict[str, Placement] = {placement.name: placement for placement in (Template(), SeparateGroups())}
 
 
 def placement(name: str) -> Placement:

@@ -6,17 +6,19 @@ object (https://kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from airflow_provider_spotmix.core.actions import Place
+from airflow_provider_spotmix.core.errors import InvalidInputError, shown
+from airflow_provider_spotmix.core.mix import Mix
 from airflow_provider_spotmix.core.pools import Pool
 from airflow_provider_spotmix.kube.objects import Pod
 from airflow_provider_spotmix.manifests import labels
+from airflow_provider_spotmix.manifests.part import ExecutorCount
 from airflow_provider_spotmix.manifests.pod_template import add_to_map, expressions, pointer
-from airflow_provider_spotmix.placements.base import Draft, JsonPatch
+from airflow_provider_spotmix.placements.base import Draft, Groups, JsonPatch
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
@@ -26,9 +28,13 @@ class Template:
 
     name = "template"
 
-    def drafts(self, manifest: Mapping[str, Any]) -> tuple[Draft, ...]:
+    def drafts(self, count: ExecutorCount, mix: Mix, groups: Groups) -> tuple[Draft, ...]:
         """One application with a gate on its executors."""
-        return (Draft(manifest=manifest, executor_gates=(labels.GATE,)),)
+        if groups is not None:
+            raise InvalidInputError(
+                f"groups is {shown(groups)}, but placement {self.name!r} has none; remove it, or set placement='groups'"
+            )
+        return (Draft(executor_gates=(labels.GATE,)),)
 
     def patch(self, pod: Pod, place: Place, pool: Pool) -> JsonPatch:
         """Tests guard the pod and its gate, so that a repeated or late patch changes nothing."""

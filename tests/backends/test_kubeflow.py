@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_provider_spotmix.backends.base import ExecutorCount
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
 from airflow_provider_spotmix.core.events import ApplicationPhase
 from airflow_provider_spotmix.core.pools import KARPENTER
 from airflow_provider_spotmix.kube.objects import Raw, convert
 from airflow_provider_spotmix.manifests.executor_request import ExecutorRequest
 from airflow_provider_spotmix.manifests.overlay import Overlay
+from airflow_provider_spotmix.manifests.part import ExecutorCount
 from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD
 
 BACKEND = Kubeflow()

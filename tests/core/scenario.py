@@ -34,7 +34,7 @@ from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import checkpoint as cp
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Rescue, SaveCheckpoint, Tell
+from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Rescue, Resubmit, SaveCheckpoint, Tell
 from airflow_provider_spotmix.core.controller import decide
 from airflow_provider_spotmix.core.events import ApplicationPhase, PodFacts
 from airflow_provider_spotmix.core.state import FleetState, violations
@@ -207,6 +207,8 @@ def text(action: AnyAction) -> str:
             return f"rescue {action.pod} from {action.node}"
         case Tell():
             return f"{'warn' if action.warning else 'tell'}: {action.message}"
+        case Resubmit():
+            return f"resubmit {action.application} as {action.replacement} on {action.pool}"
         case SaveCheckpoint():
             return "save checkpoint"
         case Finish():

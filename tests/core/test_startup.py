@@ -120,7 +120,7 @@ def test_a_controller_that_takes_over_knows_that_it_has_run() -> None:
 
 def test_what_was_given_up_stays_so() -> None:
     """Another application of the fleet is still waited for."""
-    two = fleet(applications=2, executors=1, startup_timeout_seconds=60)
+    two = replace(fleet(applications=2, executors=1, startup_timeout_seconds=60), quorum=1)
     first, second = (created("SUBMITTED", app=f"etl-{n}") for n in range(2))
     state = run(two, synced(), first, replace(second, started=True), tick(60))
     state = run(state, replace(first, at=NOON + 61, phase=ev.ApplicationPhase.RUNNING, state="RUNNING", started=True))

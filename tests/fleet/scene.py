@@ -105,8 +105,11 @@ def _placed(pods: list[Pod]) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def staged(lab: Lab, manifest: dict[str, Any] | None = None) -> AsyncIterator[Scene]:
-    """Submit an application and ask for its executors; delete it at the end."""
+async def staged(lab: Lab, manifest: dict[str, Any] | None = None, **arguments: Any) -> AsyncIterator[Scene]:
+    """Submit an application and ask for its executors; delete it at the end.
+
+    With further ``arguments`` of the plan nothing is asked for yet.
+    """
     namespace = f"fleet-{uuid.uuid4().hex[:8]}"
     lab.create_namespace(namespace)
     cluster = ClusterConfig(config_file=str(lab.kubeconfig))
@@ -122,16 +125,16 @@ async def staged(lab: Lab, manifest: dict[str, Any] | None = None) -> AsyncItera
     plan = plan_fleet(
         manifest,
         identity=Identity(instance="tests", task_instance=str(uuid.uuid4())),
-        mix=MIX,
-        pools=KARPENTER,
         namespace=namespace,
+        **{"mix": MIX, "pools": KARPENTER, **arguments},
     )
     hub = Hub.shared()
     async with hub.client(cluster) as kube:
         found = Scene(hub, cluster, kube, plan, PlayedSpark(kube, plan, executors=executors))
         await submit(kube, plan, tell=lambda message, _: found.told.append(message))
-        await found.spark.state("RUNNING")
-        await found.spark.request_missing()
+        if not arguments:
+            await found.spark.state("RUNNING")
+            await found.spark.request_missing()
         yield found
         await delete_fleet(kube, plan.spec)
     await hub.close()

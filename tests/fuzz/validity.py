@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -25,6 +25,8 @@ _FIELD = re.compile(
 )
 # The person's, but ours to say.
 _OURS = {("metadata", "name"), ("metadata", "namespace"), ("metadata", "generateName")}
+# What groups share out.
+_SHARED = {("spec", "executor", "instances")}
 
 
 def check_error(error: BaseException) -> None:
@@ -50,7 +52,7 @@ def check_plan(plan: FleetPlan, application: Mapping[str, Any] | None) -> None:
     for each in applications:
         check_application(each, plan.spec)
         if application is not None:
-            check_kept(application, each, ())
+            check_kept(application, each, (), _SHARED if plan.spec.placement == "groups" else ())
 
 
 def check_pools(spec: FleetSpec) -> None:
@@ -67,7 +69,7 @@ def check_pools(spec: FleetSpec) -> None:
 
 
 def check_application(application: Mapping[str, Any], spec: FleetSpec) -> None:
-    """Its executors wait for us, its driver does not, and both are found."""
+    """Its executors wait for us or are born on their pool, its driver does not, and both are found."""
     metadata, parts = application["metadata"], application["spec"]
     assert _NAME.fullmatch(metadata["name"])
     assert len(metadata["name"]) + len("-ui-ingress-0") <= 63
@@ -78,7 +80,8 @@ def check_application(application: Mapping[str, Any], spec: FleetSpec) -> None:
     assert ours.items() <= metadata["labels"].items()
     assert metadata["annotations"]["spotmix.io/identity"]
     gates = {role: parts[role]["template"]["spec"].get("schedulingGates") or [] for role in ("driver", "executor")}
-    assert gates["executor"].count(GATE) == 1
+    placed = spec.first_attempts[0].pool == ""
+    assert gates["executor"].count(GATE) == placed
     assert GATE not in gates["driver"]
     for role in ("driver", "executor"):
         check_labels(parts[role]["template"]["metadata"]["labels"])
@@ -104,18 +107,18 @@ def check_labels(found: Mapping[str, Any]) -> None:
         assert _VALUE.fullmatch(value), value
 
 
-def check_kept(written: Any, sent: Any, path: tuple[Any, ...]) -> None:
+def check_kept(written: Any, sent: Any, path: tuple[Any, ...], others: Collection[tuple[str, ...]] = ()) -> None:
     """What the person wrote is there; lists and mappings may have grown, nulls may have been filled."""
-    if path in _OURS or written is None:
+    if path in _OURS or path in others or written is None:
         return
     if isinstance(written, Mapping):
         for key, value in written.items():
             if value is not None:
-                check_kept(value, sent[key], (*path, key))
+                check_kept(value, sent[key], (*path, key), others)
     elif isinstance(written, list | tuple):
         assert len(sent) >= len(written), path
         for number, value in enumerate(written):
-            check_kept(value, sent[number], (*path, number))
+            check_kept(value, sent[number], (*path, number), others)
     elif isinstance(written, dt.date):
         assert sent.replace("T", " ") == str(written), path
     else:

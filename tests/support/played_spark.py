@@ -12,6 +12,7 @@ import copy
 import time
 import uuid
 from contextlib import suppress
+from typing import Any
 
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
 from airflow_provider_spotmix.fleet.plan import FleetPlan
@@ -26,15 +27,16 @@ APPLICATIONS = Kubeflow.resource
 class PlayedSpark:
     """One application's operator and driver."""
 
-    def __init__(self, kube: Kube, plan: FleetPlan, *, executors: int) -> None:
+    def __init__(self, kube: Kube, plan: FleetPlan, *, executors: int, manifest: dict[str, Any] | None = None) -> None:
         self.kube = kube
         self.plan = plan
-        self.manifest = plan.applications[0]
+        self.manifest = manifest or plan.applications[0]
         self.name: str = self.manifest["metadata"]["name"]
         self.namespace: str = self.manifest["metadata"]["namespace"]
         self.submission = f"spark-{uuid.uuid4().hex}"
         self.executors = executors
         self.last_id = 0
+        self.driver_uid = ""
 
     async def state(self, word: str, message: str = "") -> None:
         """Write the application's state as the operator does."""
@@ -53,6 +55,23 @@ class PlayedSpark:
         status = (await self.kube.get(APPLICATIONS, self.name, self.namespace)).status
         return str(status.get("applicationState", {}).get("state", ""))
 
+    async def start_driver(self) -> None:
+        """Make a driver as the operator does: it belongs to the application, and the executors to it."""
+        await self.is_left_alone()
+        owner = (await self.kube.get(APPLICATIONS, self.name, self.namespace)).metadata.uid
+        template = self._pod("driver", f"{self.name}-driver", {"spark-role": "driver"})
+        template["metadata"]["ownerReferences"] = [
+            {"apiVersion": APPLICATIONS.api_version, "kind": APPLICATIONS.kind, "name": self.name, "uid": owner}
+        ]
+        template["spec"]["terminationGracePeriodSeconds"] = 1
+        self.driver_uid = (await self.kube.create(PODS, template, self.namespace)).metadata.uid
+
+    async def driver(self) -> Pod | None:
+        """The driver as it is now."""
+        with suppress(NotFound):
+            return await self.kube.get(PODS, f"{self.name}-driver", self.namespace)
+        return None
+
     async def request_missing(self) -> list[str]:
         """Ask for executors up to the number that is wanted, as Spark's allocator does."""
         pods = await self.pods()
@@ -64,15 +83,22 @@ class PlayedSpark:
         return created
 
     async def _create(self, number: int) -> str:
-        template = copy.deepcopy(self.manifest["spec"]["executor"]["template"])
         name = f"{self.name}-exec-{number}"
-        spark = {"spark-role": "executor", "spark-exec-id": str(number), "spark-app-selector": self.submission}
-        template["metadata"]["labels"] |= spark
+        template = self._pod("executor", name, {"spark-role": "executor", "spark-exec-id": str(number)})
+        if self.driver_uid:
+            owner = {"apiVersion": "v1", "kind": "Pod", "name": f"{self.name}-driver", "uid": self.driver_uid}
+            template["metadata"]["ownerReferences"] = [owner]
+            template["spec"]["terminationGracePeriodSeconds"] = 1  # `sleep` does not heed the signal
+        await self.kube.create(PODS, template, self.namespace)
+        return name
+
+    def _pod(self, role: str, name: str, marks: dict[str, str]) -> dict[str, Any]:
+        template: dict[str, Any] = copy.deepcopy(self.manifest["spec"][role]["template"])
+        template["metadata"]["labels"] |= {**marks, "spark-app-selector": self.submission}
         template["metadata"]["name"] = name
         template["spec"]["containers"][0] |= {"image": "lab/host", "command": ["sleep", "1000"]}
         template["spec"].update(restartPolicy="Never", automountServiceAccountToken=False)
-        await self.kube.create(PODS, template, self.namespace)
-        return name
+        return template
 
     async def pods(self) -> list[Pod]:
         """All executor pods of the application."""
