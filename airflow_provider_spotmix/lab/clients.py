@@ -42,12 +42,16 @@ class NodesControl:
         """The machine is gone from one moment to the next, with every process on it."""
         self._call("POST", "/kill", node=node)
 
+    def freeze(self, node: str) -> None:
+        """The machine stands still from one moment to the next; its connections stay open."""
+        self._call("POST", "/freeze", node=node)
+
     def start(self, node: str) -> None:
-        """Start a dead node; returns when it is registered."""
+        """Start a new machine in place of a dead or frozen one; returns when it is registered."""
         self._call("POST", "/start", node=node)
 
     def alive(self) -> dict[str, bool]:
-        """Every node's name, and whether its machine runs."""
+        """Every node's name, and whether its machine runs: it is neither dead nor frozen."""
         answer: dict[str, bool] = self._call("GET", "/nodes")
         return answer
 

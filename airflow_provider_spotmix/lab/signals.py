@@ -112,6 +112,12 @@ def _node_death(scene: Scene) -> None:
     scene.machines.kill(scene.node)
 
 
+def _node_freeze(scene: Scene) -> None:
+    """The machine stands still: who is connected to it waits, because nobody closes the connection."""
+    _countdown(scene, "until the machine freezes")
+    scene.machines.freeze(scene.node)
+
+
 def _karpenter(scene: Scene) -> None:
     """Karpenter has read the cloud's interruption notice.
 
@@ -141,6 +147,7 @@ def _karpenter(scene: Scene) -> None:
 SIGNALS: dict[str, Signal] = {
     "karpenter": Signal("spot interruption, as Karpenter handles it on AWS", 120.0, _karpenter),
     "node-death": Signal("sudden death, without any notice", 0.0, _node_death),
+    "node-freeze": Signal("sudden standstill, without any notice", 0.0, _node_freeze),
 }
 
 

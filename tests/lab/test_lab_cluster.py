@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -158,6 +161,43 @@ def test_node_death_is_noticed_only_by_its_silence(lab: Lab, namespace: str, res
     assert "deletionTimestamp" not in node["metadata"]
     assert phase(lab, path) == "Running"  # what the API server still believes
     until("the node to be NotReady", lambda: _ready(lab, "spot-2") == "Unknown")
+
+
+SERVER = """
+import os, socket
+server = socket.create_server((os.environ["PROCNODE_POD_IP"], 7000))
+print("up", flush=True)
+client, _ = server.accept()
+while data := client.recv(100):
+    client.sendall(data)
+"""
+
+
+def test_a_frozen_node_is_silent_and_closes_no_connection(lab: Lab, namespace: str) -> None:
+    python = {"name": "python", "hostPath": {"path": sys.base_prefix}}  # which may be where no pod looks
+    command = [os.path.realpath(sys.executable), "-c", SERVER]
+    mounts = [{"name": "python", "mountPath": sys.base_prefix}]
+    main = {"name": "main", "image": "lab/host", "command": command, "volumeMounts": mounts}
+    path = run_pod(lab, namespace, "", nodeName="spot-2", containers=[main], volumes=[python])
+    until("the server to run", lambda: phase(lab, path) == "Running")
+    until("the server to listen", lambda: lab.api.text(f"{path}/log") == "up\n")
+    server = (lab.api.get(path)["status"]["podIP"], 7000)
+    with socket.create_connection(server, timeout=10) as connection:
+        connection.sendall(b"ping")
+        assert connection.recv(100) == b"ping"
+        lab.interrupt("spot-2", "node-freeze")
+        try:
+            connection.sendall(b"ping")  # the kernel takes it
+            lab.api.delete(path, {"gracePeriodSeconds": 1})
+            until("the node to be NotReady", lambda: _ready(lab, "spot-2") == "Unknown")
+            # Neither an answer nor an end, and no word about the deletion, whose grace period is long over.
+            assert select.select([connection], [], [], 0) == ([], [], [])
+            assert phase(lab, path) == "Running"
+        finally:
+            lab.restore("spot-2")
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(100) == b""  # the old machine is gone
+    assert phase(lab, path) == "gone"
 
 
 def test_a_node_is_restored_as_new_and_empty(lab: Lab, namespace: str) -> None:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,12 +33,33 @@ type container struct {
 	init bool
 	pod  *pod
 
+	started *event // for the first time
+	turn    *event // a sidecar's: nothing that may need it runs any more
+	over    *event // a sidecar's: it has ended for good
+
 	state, last corev1.ContainerState
 	restarts    int32
 	attempts    int // starts that were tried; names the log file
 	process     *sandbox.Process
+	outOfMemory bool          // the current attempt was ended for that
 	log         *logFile      // of the current attempt
 	ended       chan struct{} // closed when the current attempt and its log are over; nil before the first
+}
+
+func newContainer(p *pod, spec corev1.Container, init bool, state corev1.ContainerState) *container {
+	return &container{
+		spec: spec, init: init, pod: p, state: state, started: newEvent(), turn: newEvent(), over: newEvent(),
+	}
+}
+
+// sidecar: an init container that goes on beside the others.
+func (c *container) sidecar() bool {
+	return c.init && c.spec.RestartPolicy != nil && *c.spec.RestartPolicy == corev1.ContainerRestartPolicyAlways
+}
+
+// restartable tells whether the container starts again after it ended with exit.
+func (c *container) restartable(exit int32) bool {
+	return c.sidecar() || restartable(c.pod.object().Spec.RestartPolicy, c.init, exit)
 }
 
 // waitReason is an error with the reason that the API shows while a container waits for it to go away.
@@ -80,7 +102,7 @@ func (c *container) supervise(ctx context.Context, volumes map[string]string) bo
 		if end == nil {
 			return false
 		}
-		if c.pod.stopping.happened() || !restartable(c.pod.object().Spec.RestartPolicy, c.init, end.ExitCode) {
+		if c.pod.stopping.happened() || !c.restartable(end.ExitCode) {
 			return end.ExitCode == 0
 		}
 		if end.FinishedAt.Sub(end.StartedAt.Time) > goodRun {
@@ -124,6 +146,10 @@ func (c *container) set(state, last corev1.ContainerState) {
 func (c *container) attempt(ctx context.Context, volumes map[string]string) *corev1.ContainerStateTerminated {
 	warned := ""
 	for !c.pod.stopping.happened() {
+		if c.pod.node.frozen.happened() {
+			<-c.pod.stopping.done()
+			return nil
+		}
 		err := c.start(ctx, volumes)
 		var wait *waitReason
 		if !errors.As(err, &wait) {
@@ -158,7 +184,7 @@ func (c *container) finish(startErr error) *corev1.ContainerStateTerminated {
 		exit := c.process.Wait()
 		c.log.close() // before anyone learns of the end, the log has all of it
 		end.ExitCode, end.Signal, end.FinishedAt = int32(exit.Code), int32(exit.Signal), metav1.Now()
-		end.Reason, end.Message = exitReason(exit.Code), c.terminationMessage(exit.Code)
+		end.Reason, end.Message = c.exitReason(exit), c.terminationMessage(exit.Code)
 		slog.Info("container ended", "node", c.pod.node.def.Name, "pod", c.pod.key(), "container", c.spec.Name, "exit", exit.Code)
 	}
 	c.pod.mu.Lock()
@@ -171,9 +197,14 @@ func (c *container) finish(startErr error) *corev1.ContainerStateTerminated {
 	return end
 }
 
-func exitReason(code int) string {
-	if code == 0 {
+func (c *container) exitReason(exit sandbox.Exit) string {
+	c.pod.mu.Lock()
+	defer c.pod.mu.Unlock()
+	switch {
+	case exit.Code == 0:
 		return "Completed"
+	case c.outOfMemory && exit.Signal == syscall.SIGKILL:
+		return "OOMKilled"
 	}
 	return "Error"
 }
@@ -258,9 +289,11 @@ func (c *container) launch(spec sandbox.Spec) error {
 		return err
 	}
 	p.mu.Lock()
-	c.process, c.log = process, log
+	c.process, c.log, c.outOfMemory = process, log, false
 	c.state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
 	p.mu.Unlock()
+	c.started.set()
+	p.node.freezeLate(process)
 	p.changed()
 	p.note("Started", fmt.Sprintf("Started container %s", c.spec.Name))
 	slog.Info("container started", "node", p.node.def.Name, "pod", p.key(), "container", c.spec.Name, "pid", process.PID())

@@ -35,6 +35,7 @@ func (m *machine) controlAPI(token string) http.Handler {
 	mux.HandleFunc("GET /pods", func(w http.ResponseWriter, _ *http.Request) { answer(w, m.podRows()) })
 	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, _ *http.Request) { answer(w, m.nodeRows()) })
 	mux.HandleFunc("POST /kill", m.controlNode(m.killNode))
+	mux.HandleFunc("POST /freeze", m.controlNode(m.freezeNode))
 	mux.HandleFunc("POST /start", m.controlNode(m.startNode))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -91,7 +92,22 @@ func (m *machine) killNode(name string) (int, error) {
 	return http.StatusOK, nil
 }
 
-// startNode starts a node that died, and waits until it is registered.
+// freezeNode freezes a node; see [node.freeze].
+func (m *machine) freezeNode(name string) (int, error) {
+	if _, err := m.cfg.node(name); err != nil {
+		return http.StatusNotFound, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.nodes[name]
+	if n == nil || n.frozen.happened() {
+		return http.StatusConflict, fmt.Errorf("node %s is dead or frozen already", name)
+	}
+	n.freeze()
+	return http.StatusOK, nil
+}
+
+// startNode starts a node that died or is frozen as a new machine, and waits until it is registered.
 func (m *machine) startNode(name string) (int, error) {
 	def, err := m.cfg.node(name)
 	if err != nil {
@@ -99,8 +115,12 @@ func (m *machine) startNode(name string) (int, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.nodes[name] != nil {
-		return http.StatusConflict, fmt.Errorf("node %s runs already", name)
+	if old := m.nodes[name]; old != nil {
+		if !old.frozen.happened() {
+			return http.StatusConflict, fmt.Errorf("node %s runs already", name)
+		}
+		old.die()
+		delete(m.nodes, name)
 	}
 	n, err := startNode(m, def)
 	if err != nil {
@@ -120,7 +140,8 @@ func (m *machine) nodeRows() map[string]bool {
 	defer m.mu.Unlock()
 	rows := make(map[string]bool, len(m.cfg.Nodes))
 	for _, def := range m.cfg.Nodes {
-		rows[def.Name] = m.nodes[def.Name] != nil
+		n := m.nodes[def.Name]
+		rows[def.Name] = n != nil && !n.frozen.happened()
 	}
 	return rows
 }

@@ -59,7 +59,13 @@ func (n *node) kubeletAPI() http.Handler {
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", n.serveLogs)
 	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", n.serveExec)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.frozen.happened() { // it takes connections, as the kernel of a stopped process does, and says nothing
+			<-r.Context().Done()
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // requested finds the container that a request names, or answers it.

@@ -79,6 +79,7 @@ func run(ctx context.Context, f flags) error {
 	go func() { failed <- control.ListenAndServe() }()
 	defer control.Close()
 	defer m.stop()
+	go m.watchMemory(ctx)
 	if err := m.hosts.follow(ctx, m); err != nil {
 		return err
 	}

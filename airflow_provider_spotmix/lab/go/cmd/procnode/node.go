@@ -50,11 +50,12 @@ type node struct {
 	pods    *podController
 	server  *http.Server
 	ready   <-chan struct{}
+	frozen  *event
 }
 
 // startNode registers a node and begins to run what is bound to it.
 func startNode(m *machine, def NodeConfig) (*node, error) {
-	n := &node{machine: m, def: def}
+	n := &node{machine: m, def: def, frozen: newEvent()}
 	n.pods = newPodController(n)
 	controller, err := vk.NewNodeController(vk.NaiveNodeProvider{}, n.object(), m.client.CoreV1().Nodes(),
 		vk.WithNodeEnableLeaseV1WithRenewInterval(m.client.CoordinationV1().Leases(corev1.NamespaceNodeLease), leaseSeconds, leaseInterval),

@@ -33,7 +33,8 @@ type pod struct {
 	ip   string // never changes
 	dir  string // of volumes and containers; removed when the API object is gone
 
-	stopping  *event // it is to end: deleted, or its node dies
+	stopping  *event // its containers are to end: it is deleted, past its deadline, done but for sidecars, or its node dies
+	deleted   *event // its API object is to go
 	graceOver *event // its grace period is over
 	forced    *event // nothing may be waited for: the API object is gone, or the node dies
 	ended     *event // no process runs, and none will
@@ -55,7 +56,7 @@ type pod struct {
 func newPod(n *node, obj *corev1.Pod, ip string) *pod {
 	p := &pod{
 		node: n, uid: obj.UID, ip: ip, dir: filepath.Join(n.machine.stateDir, "pods", string(obj.UID)),
-		stopping: newEvent(), graceOver: newEvent(), forced: newEvent(), ended: newEvent(),
+		stopping: newEvent(), deleted: newEvent(), graceOver: newEvent(), forced: newEvent(), ended: newEvent(),
 		obj: obj, started: time.Now(), since: map[corev1.PodConditionType]corev1.PodCondition{}, dirty: make(chan struct{}, 1),
 	}
 	first := waiting("ContainerCreating", "")
@@ -63,10 +64,10 @@ func newPod(n *node, obj *corev1.Pod, ip string) *pod {
 		first = waiting("PodInitializing", "")
 	}
 	for _, c := range obj.Spec.InitContainers {
-		p.init = append(p.init, &container{spec: c, init: true, pod: p, state: first})
+		p.init = append(p.init, newContainer(p, c, true, first))
 	}
 	for _, c := range obj.Spec.Containers {
-		p.main = append(p.main, &container{spec: c, pod: p, state: first})
+		p.main = append(p.main, newContainer(p, c, false, first))
 	}
 	return p
 }
@@ -108,14 +109,16 @@ func (p *pod) live(ctx context.Context) {
 		p.writeChanges(ctx)
 	}()
 	p.changed()
+	stopTimer := p.startDeadline()
 	p.run(ctx)
+	stopTimer()
 	p.ended.set()
 	<-written
 	until(ctx, p.forced, "write the last status", p.key(), func() error { return p.writeStatus(ctx) })
 	select {
 	case <-ctx.Done():
 		return
-	case <-p.stopping.done():
+	case <-p.deleted.done():
 	}
 	until(ctx, p.forced, "delete the API object", p.key(), func() error { return p.deleteObject(ctx) })
 	select {
@@ -148,15 +151,30 @@ func until(ctx context.Context, needless *event, what, key string, do func() err
 
 // run runs the pod's containers until all have ended for good.
 func (p *pod) run(ctx context.Context) {
-	if p.view().failure != nil || terminal(p.object().Status.Phase) {
+	if p.failed() || terminal(p.object().Status.Phase) {
 		return
 	}
 	volumes, ok := p.awaitVolumes(ctx)
 	if !ok {
 		return
 	}
+	var sidecars []*container
+	defer func() { p.endSidecars(sidecars) }()
 	for _, c := range p.init {
-		if !c.supervise(ctx, volumes) {
+		if !c.sidecar() {
+			if !c.supervise(ctx, volumes) {
+				return
+			}
+			continue
+		}
+		sidecars = append(sidecars, c)
+		go func() {
+			defer c.over.set()
+			c.supervise(ctx, volumes)
+		}()
+		select {
+		case <-c.started.done():
+		case <-c.over.done(): // it did not start before the pod was to stop
 			return
 		}
 	}
@@ -194,13 +212,17 @@ func (p *pod) view() podView {
 	defer p.mu.Unlock()
 	v := podView{
 		uid: p.uid, generation: p.obj.Generation, ip: p.ip, hostIP: p.node.def.IP, started: p.started,
-		over: over, failure: p.failure,
+		over: over,
+	}
+	if over { // what still runs must not be taken for ended
+		v.failure = p.failure
 	}
 	views := func(list []*container) []containerView {
 		out := make([]containerView, len(list))
 		for i, c := range list {
 			out[i] = containerView{
 				name: c.spec.Name, image: c.spec.Image, id: c.id(), state: c.state, last: c.last, restarts: c.restarts,
+				sidecar: c.sidecar(),
 			}
 		}
 		return out

@@ -86,6 +86,7 @@ func (p *pod) update(obj *corev1.Pod) {
 	if s := obj.DeletionGracePeriodSeconds; s != nil {
 		grace = time.Duration(*s) * time.Second
 	}
+	p.deleted.set()
 	p.terminate(grace)
 }
 
@@ -107,21 +108,7 @@ func (c *podController) accept(obj *corev1.Pod) *pod {
 	if !ok {
 		p.failure = &failure{"OutOfpods", fmt.Sprintf("all addresses of %s.0/24 are taken", c.node.def.PodNet)}
 	}
-	if bad := unsupported(obj); bad != "" {
-		p.failure = &failure{"UnsupportedByLab", bad}
-	}
 	return p
-}
-
-// unsupported says what the lab cannot run at all, and would otherwise wait for in silence.
-func unsupported(obj *corev1.Pod) string {
-	for _, c := range obj.Spec.InitContainers {
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			return fmt.Sprintf("init container %s is a sidecar (restartPolicy Always), which the lab cannot run; "+
-				"make it an ordinary container", c.Name)
-		}
-	}
-	return ""
 }
 
 // hasRun tells whether a container of the pod has been started.
@@ -198,7 +185,7 @@ func (c *podController) list() []*pod {
 func (c *podController) find(namespace, name string) *pod {
 	var found *pod
 	for _, p := range c.list() {
-		if p.key() == namespace+"/"+name && (found == nil || found.stopping.happened()) {
+		if p.key() == namespace+"/"+name && (found == nil || found.deleted.happened()) {
 			found = p
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,19 @@ type containerView struct {
 	name, image, id string
 	state, last     corev1.ContainerState
 	restarts        int32
+	sidecar         bool
 }
+
+// done: what comes after this init container may start.
+func (c containerView) done() bool {
+	if c.sidecar {
+		return c.state.Running != nil
+	}
+	return c.state.Terminated != nil && c.state.Terminated.ExitCode == 0
+}
+
+// begun: it has been started, now or before.
+func (c containerView) begun() bool { return c.state.Waiting == nil || c.last.Terminated != nil }
 
 // phase follows the pod lifecycle as the API documents it.
 func (v podView) phase() corev1.PodPhase {
@@ -54,9 +67,13 @@ func (v podView) succeeded() bool {
 	return v.initialized()
 }
 
+// initialized: a sidecar that is down for a moment does not undo it.
 func (v podView) initialized() bool {
+	if slices.ContainsFunc(v.main, containerView.begun) {
+		return true
+	}
 	for _, c := range v.init {
-		if c.state.Terminated == nil || c.state.Terminated.ExitCode != 0 {
+		if !c.done() {
 			return false
 		}
 	}
@@ -75,6 +92,11 @@ func (v podView) starting() bool {
 
 func (v podView) unready() []string {
 	names := []string{}
+	for _, c := range v.init {
+		if c.sidecar && c.state.Running == nil {
+			names = append(names, c.name)
+		}
+	}
 	for _, c := range v.main {
 		if c.state.Running == nil {
 			names = append(names, c.name)
@@ -118,7 +140,7 @@ func containerStatuses(views []containerView, init bool) []corev1.ContainerStatu
 	out := make([]corev1.ContainerStatus, 0, len(views))
 	for _, c := range views {
 		running := c.state.Running != nil
-		ready := running || init && c.state.Terminated != nil && c.state.Terminated.ExitCode == 0
+		ready := running || init && c.done()
 		s := corev1.ContainerStatus{
 			Name: c.name, Image: c.image, ImageID: imageID(c), ContainerID: c.id, State: c.state, LastTerminationState: c.last,
 			RestartCount: c.restarts, Ready: ready, Started: &running,

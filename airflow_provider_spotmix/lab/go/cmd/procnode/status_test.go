@@ -28,6 +28,11 @@ func crashed(name string) containerView {
 	return containerView{name: name, id: "x", state: waiting("CrashLoopBackOff", ""), last: ended(name, 1).state}
 }
 
+func aside(c containerView) containerView {
+	c.sidecar = true
+	return c
+}
+
 func TestPhaseAndReadiness(t *testing.T) {
 	list := func(views ...containerView) []containerView { return views }
 	for _, c := range []struct {
@@ -49,6 +54,12 @@ func TestPhaseAndReadiness(t *testing.T) {
 		{"failed", podView{over: true, main: list(ended("a", 0), ended("b", 137))}, "Failed", "False PodFailed", "True"},
 		{"init-failed", podView{over: true, init: list(ended("i", 1)), main: list(waits("c", "PodInitializing"))}, "Failed",
 			"False PodFailed", "False ContainersNotInitialized"},
+		{"sidecar-runs", podView{init: list(aside(running("s"))), main: list(waits("c", "PodInitializing"))}, "Pending",
+			"False ContainersNotReady", "True"},
+		{"sidecar-waits-for-restart", podView{init: list(aside(crashed("s"))), main: list(running("c"))}, "Running",
+			"False ContainersNotReady", "True"},
+		{"sidecar-fails-at-the-end", podView{over: true, init: list(aside(ended("s", 9))), main: list(ended("c", 0))}, "Succeeded",
+			"False PodCompleted", "True PodCompleted"},
 		{"deleted-before-start", podView{over: true, main: list(waits("c", "ContainerCreating"))}, "Failed", "False PodFailed", "True"},
 		{"failed-by-the-node", podView{failure: &failure{"R", "m"}, main: list(ended("c", 0))}, "Failed", "False PodFailed", "True"},
 	} {
@@ -158,6 +169,7 @@ func TestLostPod(t *testing.T) {
 		t.Error("a pod with a running container has run")
 	}
 	p.lose(noon.Add(time.Hour))
+	p.ended.set()
 	v := p.view()
 	if v.phase() != corev1.PodFailed || v.failure.reason != "NodeRestarted" || v.started != noon {
 		t.Errorf("got %+v", v)

@@ -41,6 +41,7 @@ func (p *pod) terminate(grace time.Duration) {
 // kill ends every process of the pod at once, without hooks or grace.
 func (p *pod) kill() {
 	p.forced.set()
+	p.deleted.set()
 	p.stopping.set()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -51,12 +52,13 @@ func (p *pod) kill() {
 	}
 }
 
-// shutDown ends a running container: preStop hook, SIGTERM, what is left of the grace period, SIGKILL.
+// shutDown ends a running container: preStop hook, a sidecar's turn, SIGTERM, what is left of the grace period, SIGKILL.
 func (c *container) shutDown(process *sandbox.Process) {
 	p := c.pod
 	p.note("Killing", fmt.Sprintf("Stopping container %s", c.spec.Name))
 	c.preStop(process)
-	process.Signal(syscall.SIGTERM)
+	c.awaitTurn(process)
+	c.send(process, syscall.SIGTERM)
 	least := time.After(minimumTermGrace)
 	select {
 	case <-process.Done():
@@ -70,7 +72,27 @@ func (c *container) shutDown(process *sandbox.Process) {
 		case <-least:
 		}
 	}
-	process.Signal(syscall.SIGKILL)
+	c.send(process, syscall.SIGKILL)
+}
+
+// awaitTurn holds a sidecar until the containers that may need it have ended, as long as the grace period lasts.
+func (c *container) awaitTurn(process *sandbox.Process) {
+	if !c.sidecar() {
+		return
+	}
+	select {
+	case <-c.turn.done():
+	case <-process.Done():
+	case <-c.pod.graceOver.done():
+	case <-c.pod.forced.done():
+	}
+}
+
+// send signals a container, unless its node is frozen: nothing happens on that.
+func (c *container) send(process *sandbox.Process, signal syscall.Signal) {
+	if !c.pod.node.frozen.happened() {
+		process.Signal(signal)
+	}
 }
 
 // preStop runs the container's hook until it is done, the container has ended, or the grace period is over.

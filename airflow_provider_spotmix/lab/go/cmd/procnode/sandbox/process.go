@@ -50,7 +50,9 @@ type Process struct {
 	cmd      *exec.Cmd
 	env      []string
 	done     chan struct{}
-	exit     Exit
+
+	namespace string
+	exit      Exit
 }
 
 // NewLauncher finds out how this machine lets us make containers, by making one below scratch, a writable directory.
@@ -163,7 +165,8 @@ func (l *Launcher) Start(s Spec) (*Process, error) {
 	_, writeErr := specW.Write(plan)
 	specW.Close()
 	message, _ := io.ReadAll(errorR) // ends when the first process becomes the command, or ends
-	p := &Process{launcher: l, cmd: cmd, env: s.Env, done: make(chan struct{})}
+	// Before anybody reaps it: until then its number is no other's.
+	p := &Process{launcher: l, cmd: cmd, env: s.Env, done: make(chan struct{}), namespace: namespaceOf(cmd.Process.Pid)}
 	go p.reap()
 	if writeErr != nil || len(message) > 0 {
 		p.Signal(syscall.SIGKILL)
