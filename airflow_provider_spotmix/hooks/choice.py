@@ -6,6 +6,7 @@ else.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from decimal import Decimal
@@ -15,7 +16,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from airflow_provider_spotmix.core.cost import Price, Prices
-from airflow_provider_spotmix.core.errors import InvalidInputError, shown
+from airflow_provider_spotmix.core.errors import InvalidInputError, at, shown
 from airflow_provider_spotmix.core.mix import Mix
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import Pool
@@ -33,6 +34,7 @@ from airflow_provider_spotmix.hooks.settings import (
 ARGUMENTS = (*DEFAULTS, "policy")  # what a task can say itself
 OPTIONS = (*ARGUMENTS, "prices", "currency")  # what connection and configuration can
 _MAX_PRICE = 1_000_000
+_MAX_TOLD = 3  # of what is wrong at once
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Sources = tuple[tuple[str, Mapping[str, Any]], ...]
@@ -170,14 +172,15 @@ def _read(model: type[_Model], given: Mapping[str, Any], field: str, origin: str
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        told = "; ".join(_told(each, field, secret=origin == CONNECTION) for each in error.errors())
-        raise InvalidInputError(f"{told} (from {origin})") from None
+        told = [_told(each, field, secret=origin == CONNECTION) for each in error.errors()]
+        more = f"; and {len(told) - _MAX_TOLD} more" if len(told) > _MAX_TOLD else ""
+        raise InvalidInputError(f"{'; '.join(told[:_MAX_TOLD])}{more} (from {origin})") from None
 
 
 def _told(error: Any, field: str, *, secret: bool) -> str:
     """Say what is wrong with which value; not the value, where somebody may have put a secret into the wrong field."""
-    path = [str(part) for part in error["loc"]]
-    where = ".".join(path if path[:1] in (["prices"], ["currency"]) else [field, *path])
+    path: list[str] = list(error["loc"])
+    where = functools.reduce(at, path, "" if path[:1] in (["prices"], ["currency"]) else field)
     if error["type"] == "extra_forbidden":
         known = PolicyModel.model_fields if field == "policy" else PriceModel.model_fields
         return f"unknown field {where}; known: {', '.join(known)}"

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
+from airflow_provider_spotmix.core.cost import Price
+from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.hooks.settings import SpotmixExtra
 from tests.hooks.test_ratio import ratios
 
@@ -371,6 +373,11 @@ def _some(strategies: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[di
     return chosen.flatmap(lambda names: st.fixed_dictionaries({name: strategies[name] for name in names}))
 
 
+_amounts = st.sampled_from([0, 1, 0.04, "0.012", -1, 1e300, "a lot"]) | junk
+_keys = st.sampled_from([*Policy.__struct_fields__, *Price.__struct_fields__]) | keys
+_numbers = st.dictionaries(_keys, _amounts, max_size=5)
+_policies = _numbers | junk | _numbers.map(str)
+_prices = st.dictionaries(st.sampled_from(["spot", "on-demand"]) | keys, _numbers | junk, max_size=8)
 _conn_ids = st.sampled_from(["spotmix_default", "nowhere", ""]) | junk
 SECRET = "correct-horse-battery-staple"
 KUBECONFIG: dict[str, Any] = {
@@ -400,7 +407,7 @@ def kubeconfigs(draw: Draw) -> str:
 def connections(draw: Draw) -> dict[str, Any]:
     """The extra of a connection: every field that there is may be in it, and be anything."""
     fields = draw(st.lists(st.sampled_from([*SpotmixExtra.model_fields, "unknown"]), max_size=4, unique=True))
-    known = {**_settings, "kube_config": kubeconfigs(), "ratio": _ratios}
+    known = {**_settings, "kube_config": kubeconfigs(), "policy": _policies, "prices": _prices}
     return {name: draw(known.get(name, junk) | junk) for name in fields}
 
 
@@ -410,6 +417,7 @@ arguments = _some(
         "name": _names,
         "spotmix_conn_id": _conn_ids,
         "kubernetes_conn_id": _conn_ids,
+        "policy": _policies,
         "driver_log_lines": st.integers(-1, 5) | junk,
         "delete_on_termination": st.booleans() | junk,
         "deferrable": st.booleans() | junk,

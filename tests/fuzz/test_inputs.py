@@ -19,7 +19,7 @@ from tests.fuzz.inputs import LARGE, SECRET, SMALL, Task, connections, kubeconfi
 from tests.fuzz.path import outcome
 from tests.fuzz.validity import check_error, check_plan
 
-few = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 _seen: Counter[str] = Counter()
 
 

@@ -20,7 +20,7 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _FIELD = re.compile(
-    r"in_cluster|kube_?config|context|ratio|on_demand_base|placement|pool|namespace|name|application|template_spec|connection|spec|metadata|kind"
+    r"policy|price|currency|in_cluster|kube_?config|context|ratio|on_demand_base|placement|pool|namespace|name|application|template_spec|connection|spec|metadata|kind"
     r"|apiVersion|\S+ is |\S+ has "
 )
 # The person's, but ours to say.
