@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?=
 ARGS ?=
 BENCH ?= dag_import
+AIRFLOW ?= 3.1
 N ?= 100000
 SEED ?=
 
@@ -36,7 +37,7 @@ READY := .venv/.synced
 GO_DIRS := $(dir $(wildcard airflow_provider_spotmix/lab/go/go.mod))
 PYTEST := COVERAGE_FILE=build/coverage/data $(BIN)/python -m pytest
 
-.PHONY: help demo up down test test-go unit fuzz lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
+.PHONY: help demo up down test test-airflow test-go unit fuzz lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -57,6 +58,9 @@ down: $(READY) ## stop what `make up` started
 test: $(READY) test-go ## all tests, on a real API server, real Spark and a real Airflow too
 	@mkdir -p build/coverage
 	@$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage/html --durations=15 $(ARGS)
+
+test-airflow: $(READY) ## the tests that touch Airflow and need no cluster, with another version of it: AIRFLOW=3.1
+	@tools/test_airflow.sh $(AIRFLOW) $(ARGS)
 
 test-go: $(READY) ## the tests of the lab's Go programs
 	@for dir in $(GO_DIRS); do (cd "$$dir" && CGO_ENABLED=0 "$$OLDPWD/$(BIN)/go" test -trimpath ./...) || exit 1; done

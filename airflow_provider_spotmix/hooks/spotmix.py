@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from airflow_provider_spotmix.hooks.choice import Chosen
     from airflow_provider_spotmix.hooks.settings import KubernetesExtra, SpotmixExtra
     from airflow_provider_spotmix.kube.config import ClusterConfig
+
+_BROKEN = "its extra is no JSON object; correct it"
 
 
 class SpotmixHook(BaseHook):
@@ -145,8 +148,10 @@ class SpotmixHook(BaseHook):
         return dict(connection.extra_dejson)
 
     def _without(self, conn_id: str) -> dict[str, Any]:
-        from airflow_provider_spotmix.core.errors import shown
+        from airflow_provider_spotmix.core.errors import InvalidInputError, shown
 
+        if f"AIRFLOW_CONN_{conn_id.upper()}" in os.environ:  # Airflow 3.1 says of one that it cannot read: not found
+            raise InvalidInputError(f"connection {shown(conn_id)}: {_BROKEN}") from None
         if conn_id != self.default_conn_name:
             remedy = "add it (type spotmix), or leave spotmix_conn_id out"
             if conn_id != self.spotmix_conn_id:
@@ -168,7 +173,7 @@ class SpotmixHook(BaseHook):
         except ValueError:
             extra = None
         if not isinstance(extra, dict):
-            raise InvalidInputError(f"connection {conn_id!r}: its extra is no JSON object; correct it")
+            raise InvalidInputError(f"connection {conn_id!r}: {_BROKEN}")
 
 
 def _cluster(settings: SpotmixExtra, where: SpotmixExtra | KubernetesExtra) -> ClusterConfig:

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -138,6 +139,18 @@ def test_prices_that_are_shown_can_be_read() -> None:
     (shown,) = [json.loads(b.text) for b in blocks("json") if b.page == "docs/connection.md" and "gib_hour" in b.text]
     assert choose({}, {"prices": shown}, {}).prices
     assert set(PriceModel.model_fields) - first_column(page("connection.md")) == set()
+
+
+def test_the_versions_that_are_tested_are_those_that_are_installed() -> None:
+    shown = re.findall(r"^\| ([^|]+) \| [^|]+ \| ([\d.]+) \|", page("versions.md"), re.MULTILINE)
+    told = {name.strip("`").partition("`")[0]: version for name, version in shown}
+    assert metadata.version("apache-airflow") == told["Airflow"]
+    assert metadata.version("pyspark") == told["Spark"]
+    peer = "apache-airflow-providers-cncf-kubernetes"
+    assert metadata.version(peer) == told[peer]
+    modules = "".join((PACKAGE / "lab" / name / "go.mod").read_text("utf-8") for name in ("go", "go_operator"))
+    assert f"k8s.io/kubernetes v{told['Kubernetes']}" in modules
+    assert f"spark-operator/v2 v{told['Kubeflow spark-operator']}" in modules
 
 
 def test_presets_are_told() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 
 from airflow_provider_spotmix.operators.spark_fleet import SparkFleetOperator
 from tests.support.running_task import running
+from tests.support.versions import DagBag
 
 FOLDER = Path(__file__).resolve().parents[2] / "example_dags"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -13,15 +14,15 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+from airflow.providers.common.compat.sdk import conf
 from airflow.providers_manager import ProvidersManager
 from airflow.sdk import Connection
-from airflow.sdk.configuration import conf
-from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 from airflow_provider_spotmix import get_provider_info
 from airflow_provider_spotmix.hooks.choice import OPTIONS
 from airflow_provider_spotmix.hooks.settings import KubernetesExtra, SpotmixExtra
 from airflow_provider_spotmix.hooks.spotmix import SpotmixHook
+from tests.support.versions import ProvidersManagerTaskRuntime
 
 PACKAGE = "airflow-provider-spotmix"
 INFO = get_provider_info()
@@ -96,7 +97,7 @@ def manager() -> ProvidersManager:
 
 def test_airflow_discovers_it(manager: ProvidersManager) -> None:
     assert manager.providers[PACKAGE].data["package-name"] == PACKAGE
-    hook = ProvidersManagerTaskRuntime().hooks["spotmix"]  # type: ignore[no-untyped-call]  # Airflow's
+    hook = ProvidersManagerTaskRuntime().hooks["spotmix"]
     assert hook is not None
     assert (hook.hook_class_name, hook.connection_id_attribute_name, hook.connection_testable) == (
         FORM["hook-class-name"],
@@ -112,9 +113,18 @@ def test_airflow_makes_our_hook_of_a_connection() -> None:
 
 
 def shown_by_the_ui() -> dict[str, Any]:
-    """The connection type as the UI gets it."""
-    (found,) = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "spotmix"]
-    return found.model_dump()
+    """The connection type as the UI gets it from an api-server, in which nothing else has loaded the hooks before."""
+    code = """
+import json
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+(found,) = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "spotmix"]
+print("META", json.dumps(found.model_dump()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("META ")]
+    shown: dict[str, Any] = json.loads(line.removeprefix("META "))
+    return shown
 
 
 def test_the_ui_gets_the_form() -> None:

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 from airflow.models.connection import Connection as StoredConnection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
 from airflow_provider_spotmix.core.policy import Policy
@@ -71,8 +71,13 @@ async def test_it_reads_every_form_of_a_connection(connect: Connect, form: Any) 
         placement="template",
         pools='[{"name": "spot"}]',
     )
-    assert SpotmixHook().settings() == expected
-    assert await SpotmixHook().asettings() == expected
+    assert as_text(SpotmixHook().settings()) == expected
+    assert as_text(await SpotmixHook().asettings()) == expected
+
+
+def as_text(found: SpotmixExtra) -> SpotmixExtra:
+    """Airflow 3.1 itself reads what is JSON inside a URI; both forms of a nested value are the same to us."""
+    return found if isinstance(found.pools, str) else found.model_copy(update={"pools": json.dumps(found.pools)})
 
 
 async def both(hook: SpotmixHook) -> ClusterConfig:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from airflow.providers.cncf.kubernetes.operators.spark_kubernetes import SparkKubernetesOperator
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
 from airflow_provider_spotmix.core.policy import Policy
@@ -19,6 +18,7 @@ from airflow_provider_spotmix.operators.manifest import task_labels
 from airflow_provider_spotmix.operators.spark_fleet import SparkFleetOperator
 from tests.fleet.test_plan import application
 from tests.support.running_task import running
+from tests.support.versions import DagSerialization
 
 
 @pytest.fixture

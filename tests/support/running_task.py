@@ -36,7 +36,7 @@ def running(operator: Any, *, render: bool = True, **fields: Any) -> tuple[Runti
         state=DagRunState.RUNNING,
         conf={},
         consumed_asset_events=[],
-        partition_key=None,
+        **{name: None for name in ("partition_key",) if name in DagRun.model_fields},  # Airflow 3.3
     )
     ti = RuntimeTaskInstance.model_construct(
         task=operator, _ti_context_from_server=TIRunContext(dag_run=dag_run, max_tries=0), **known

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.serde import deserialize, serialize
 
 from airflow_provider_spotmix.core.pools import PRESETS
 from airflow_provider_spotmix.core.spec import FleetSpec
@@ -17,6 +16,7 @@ from airflow_provider_spotmix.triggers.spark_fleet import SparkFleetTrigger
 from tests.fleet.test_plan import application, plan
 from tests.support.running_task import running
 from tests.support.triggerer import PlayedSupervisor
+from tests.support.versions import deserialize, serialize
 
 SECRET = "correct-horse-battery-staple"
 
