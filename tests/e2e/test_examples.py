@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
 from airflow_provider_spotmix.lab import demo
@@ -19,3 +23,20 @@ def test_pools_of_ones_own_and_a_base(airflow: AirflowHarness) -> None:
     assert report["mix"] == {"ratio": {"spot-lab-a": 1, "spot-lab-b": 1, "on-demand": 2}, "on_demand_base": 1}
     log = airflow.api.task_log(dag, run, demo.TASK_ID)
     assert "RESULT correct" in log
+
+
+def test_groups_write_their_shards(airflow: AirflowHarness) -> None:
+    dag = "spotmix_groups"
+    run = airflow.api.trigger(dag)
+    output = Path("/tmp/spotmix-sharded-numbers") / run.replace(":", "-").replace("+", "-")
+    try:
+        assert airflow.api.wait_for_run(dag, run, timeout=300) == "success"
+        lines = [line for part in output.glob("shard=*/part-*.json") for line in part.read_text().splitlines()]
+    finally:
+        shutil.rmtree(output, ignore_errors=True)
+    assert sorted(json.loads(line)["number"] for line in lines) == list(range(3000))
+    report = airflow.api.xcom(dag, run, "sharded_numbers")
+    assert sorted((each["group"], each["state"]) for each in report["applications"]) == [
+        (f"group-{number}", "COMPLETED") for number in range(3)
+    ]
+    assert report["initial"] == {"spot": 1, "on-demand": 2}
