@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 from airflow_provider_spotmix.core.errors import SpotmixError
 from airflow_provider_spotmix.fleet.sweep import GONE, TaskKey, key_of
@@ -26,14 +28,53 @@ async def ask_database(tasks: Sequence[TaskRef]) -> dict[TaskKey, str | None]:
         AirflowUnavailableError: the database does not answer, or holds no Airflow.
 
     """
-    try:
+    with _explained():
         return _ask(tasks)
+
+
+def known_tries(uuids: Iterable[str]) -> set[str]:
+    """Return those of the UUIDs that are of a task instance of this database, at its present try or an earlier one.
+
+    Raises:
+        AirflowUnavailableError: the database does not answer, or holds no Airflow.
+
+    """
+    with _explained():
+        return _known(sorted(set(uuids)))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise AirflowUnavailableError(
             f"cannot ask Airflow's database about task instances ({first}); run this with the configuration of the"
             " scheduler, where `airflow db check` succeeds"
         ) from error
+
+
+def _known(uuids: Sequence[str]) -> set[str]:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskinstancehistory import TaskInstanceHistory
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    found: set[str] = set()
+    with create_session() as session:
+        for column in (TaskInstance.id, TaskInstanceHistory.task_instance_id):
+            kind = column.type.python_type  # text or a UUID, by version
+            for ids in _chunks([kind(each) for each in uuids if _is_uuid(each)]):
+                found |= {str(each) for each in session.scalars(select(column).where(column.in_(ids)))}
+    return found
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def _ask(tasks: Sequence[TaskRef]) -> dict[TaskKey, str | None]:

@@ -122,14 +122,20 @@ class _Gc:
             self._say(done)
 
     async def _fleets(self, kube: Kube, namespace: str) -> list[tuple[Item, Delete]]:
-        from airflow_provider_spotmix.cli.airflow_states import ask_database
+        from airflow_provider_spotmix.cli.airflow_states import ask_database, known_tries
         from airflow_provider_spotmix.fleet import sweep
+        from airflow_provider_spotmix.hooks.instance import instance_name
 
         found = [
             each
             for each in await sweep.find(kube, namespace, instance=self._instance)
             if each.created_at < self._born_before
         ]
+        if self._instance != instance_name():
+            # Only what this database has had itself is its to judge: another one has runs of the same names.
+            known = known_tries(each.task_instance for each in found) if found else set()
+            self.unknown += sum(each.task_instance not in known for each in found)
+            found = [each for each in found if each.task_instance in known]
         states = await ask_database(sweep.unique(each.task for each in found)) if found else {}
         items: list[tuple[Item, Delete]] = []
         for each in found:
@@ -194,5 +200,5 @@ def _printer(output: str) -> Callable[[Item], None]:
 def _summary(items: list[Item], unknown: int, namespaces: tuple[str, ...]) -> str:
     counts = {action: sum(item.action == action for item in items) for action in dict.fromkeys(i.action for i in items)}
     said = ", ".join(f"{count} {action}" for action, count in counts.items()) or "nothing is left over"
-    more = f"; {unknown} of DAGs that this Airflow does not know were left alone" if unknown else ""
+    more = f"; {unknown} of which this Airflow knows nothing were left alone" if unknown else ""
     return f"{said} ({'namespace ' + ', '.join(namespaces)}){more}"

@@ -50,6 +50,11 @@ class Found(Struct, frozen=True, kw_only=True):
         """The Airflow deployment that it belongs to."""
         return self.identity.rpartition("/")[0]
 
+    @property
+    def task_instance(self) -> str:
+        """UUID of the task instance, at the try that submitted it."""
+        return self.identity.rpartition("/")[2]
+
 
 def key_of(task: TaskRef) -> TaskKey:
     """What a task instance is known by, whichever try it is at."""

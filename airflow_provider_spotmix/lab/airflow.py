@@ -192,6 +192,9 @@ class AirflowHarness:
         for member in members:
             if not member.wait(max(0.0, deadline - time.monotonic())):
                 raise LabError(f"process {member.pid} of {name} still runs {END_SECONDS:.0f} s after {number.name}")
+        # A process is a zombie before the last of its threads has ended, and its parent hears of it only then.
+        while self.processes().get(name) == parent.pid and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def restart(self, component: str, *, instance: int = 1) -> None:
         """Stop a component as an administrator would, start it, and wait until it is healthy."""

@@ -116,11 +116,12 @@ def test_a_person_clears_it(lab: Lab, airflow: AirflowHarness, where: str) -> No
     life.gone(second)
 
 
-def gc(lab: Lab, airflow: AirflowHarness, *options: str) -> list[dict[str, Any]]:
-    """Run `spotmix gc` as an administrator of this Airflow."""
+def gc(lab: Lab, airflow: AirflowHarness, *options: str, renamed: str = "") -> list[dict[str, Any]]:
+    """Run `spotmix gc` as an administrator of this Airflow, which may have got another name since."""
     command = [str(Path(sys.executable).with_name("spotmix")), "gc", "--kubeconfig", str(lab.kubeconfig)]
     command += ["--namespace", "spark", "--older-than", "0", "--output", "json", *options]
-    done = subprocess.run(command, env=airflow.environment(), capture_output=True, text=True, check=False, timeout=120)
+    environment = airflow.environment() | ({"AIRFLOW__SPOTMIX__INSTANCE": renamed} if renamed else {})
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return [each for each in found if each["kind"] == "SparkApplication"]
@@ -144,9 +145,13 @@ def test_a_person_ends_it_while_no_triggerer_runs(lab: Lab, airflow: AirflowHarn
     assert gc(lab, airflow) == []  # it is still looked after
     airflow.kill("triggerer")
     second.mark("failed")
+    by_old_name = "--dry-run", "--instance", airflow.environment()["AIRFLOW__SPOTMIX__INSTANCE"]
+    (name,) = of_second
+    assert gc(lab, airflow, "--dry-run", renamed="new") == []
+    assert [each["name"] for each in gc(lab, airflow, *by_old_name, renamed="new")] == [name]
     airflow.api.wait_for_run(second.dag_id, second.run_id, "failed", timeout=60)
     airflow.api.delete_run(second.dag_id, second.run_id)
-    (name,) = of_second
+    assert gc(lab, airflow, *by_old_name, renamed="new") == []  # nobody knows whose that was
     (planned,) = gc(lab, airflow, "--dry-run")
     assert (planned["name"], planned["action"]) == (name, "would-delete")
     assert planned["why"].endswith("Airflow has no such task instance any more")

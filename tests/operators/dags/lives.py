@@ -25,7 +25,7 @@ APPLICATION: dict[str, Any] = {
 }
 
 for where, deferrable in (("triggerer", True), ("worker", False)):
-    for limit, seconds in (("endless", None), ("limited", 6)):
+    for limit, seconds in (("endless", None), ("limited", 20)):
         with DAG(dag_id=f"life_{where}_{limit}", schedule=None):
             SparkFleetOperator(
                 task_id="fleet",
