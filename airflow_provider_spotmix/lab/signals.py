@@ -27,6 +27,7 @@ _EXCLUDE_BALANCERS = "node.kubernetes.io/exclude-from-external-load-balancers"
 _CRITICAL = ("system-cluster-critical", "system-node-critical")
 
 POLL_SECONDS = 0.5
+SHUTDOWN_SECONDS = 3.0  # the least that a machine takes to go after its pods have
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,10 @@ def _karpenter(scene: Scene) -> None:
         left = f"{deadline - time.monotonic():.0f} s left"
         scene.step.update(f"{len(waiting)} {'pod' if len(waiting) == 1 else 'pods'} leaving, {left}")
         time.sleep(POLL_SECONDS)
+    # A drained machine takes seconds to go: time for its kubelet to remove the objects of the pods that have ended.
+    gone = min(deadline, time.monotonic() + SHUTDOWN_SECONDS)
+    while time.monotonic() < gone and any(pod["metadata"].get("deletionTimestamp") for pod in _pods(api, scene.node)):
+        time.sleep(0.1)
     scene.machines.kill(scene.node)
     _delete_node(api, scene.node)
 
