@@ -15,7 +15,7 @@ from airflow_provider_spotmix.fleet.plan import FleetPlan, plan_fleet
 from airflow_provider_spotmix.hooks.ratio import parse_mix
 from airflow_provider_spotmix.hooks.settings import DEFAULTS, read_pools
 from airflow_provider_spotmix.manifests.identity import Identity
-from airflow_provider_spotmix.operators.manifest import load_manifest
+from airflow_provider_spotmix.operators.manifest import load_application
 
 # Every try of a task has an identity, and so a suffix, of its own; this one stands for all.
 NOBODY = Identity(instance="plan", task_instance="00000000-0000-0000-0000-000000000000")
@@ -49,7 +49,7 @@ def plan(
 
     The manifests go to standard output, a summary to standard error. Nothing is submitted and no cluster is asked.
     """
-    manifest = load_manifest(_text(application), None)
+    manifest = load_application(_text(application), None).manifest
     chosen = read_pools(_pools(pools))
     metadata = manifest.get("metadata") or {}
     found = plan_fleet(

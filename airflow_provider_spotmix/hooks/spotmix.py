@@ -30,6 +30,9 @@ class SpotmixHook(BaseHook):
         spotmix_conn_id: the connection.
         kubernetes_conn_id: a connection of type ``kubernetes`` that says where the cluster is, before the one that the
             spotmix connection names.
+        in_cluster: whether to use the pod's service account; before what the connections say.
+        config_file: path of a kubeconfig; before what the connections say.
+        cluster_context: a context of the kubeconfig; before what the connections say.
 
     """
 
@@ -39,11 +42,21 @@ class SpotmixHook(BaseHook):
     hook_name = "Spotmix (Spark on spot and on-demand)"
 
     def __init__(
-        self, spotmix_conn_id: str = default_conn_name, kubernetes_conn_id: str | None = None, **kwargs: Any
+        self,
+        spotmix_conn_id: str = default_conn_name,
+        kubernetes_conn_id: str | None = None,
+        *,
+        in_cluster: bool | None = None,
+        config_file: str | None = None,
+        cluster_context: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.spotmix_conn_id = spotmix_conn_id
         self.kubernetes_conn_id = kubernetes_conn_id
+        self.in_cluster = in_cluster
+        self.config_file = config_file
+        self.cluster_context = cluster_context
 
     def settings(self) -> SpotmixExtra:
         """Return the connection's fields.
@@ -69,7 +82,7 @@ class SpotmixHook(BaseHook):
 
         settings = self.settings()
         conn_id = self.kubernetes_conn_id or settings.kubernetes_conn_id
-        return _cluster(settings, read_kubernetes_extra(self._extra(conn_id), conn_id) if conn_id else settings)
+        return self._cluster(settings, read_kubernetes_extra(self._extra(conn_id), conn_id) if conn_id else settings)
 
     async def acluster(self) -> ClusterConfig:
         """Return where the cluster is; for triggers."""
@@ -77,7 +90,9 @@ class SpotmixHook(BaseHook):
 
         settings = await self.asettings()
         conn_id = self.kubernetes_conn_id or settings.kubernetes_conn_id
-        return _cluster(settings, read_kubernetes_extra(await self._aextra(conn_id), conn_id) if conn_id else settings)
+        return self._cluster(
+            settings, read_kubernetes_extra(await self._aextra(conn_id), conn_id) if conn_id else settings
+        )
 
     def choose(self, argument: Mapping[str, Any] | None = None) -> Chosen:
         """Choose every setting between argument, connection, ``[spotmix]`` config and default.
@@ -128,6 +143,20 @@ class SpotmixHook(BaseHook):
 
     # -- inside
 
+    def _cluster(self, settings: SpotmixExtra, where: SpotmixExtra | KubernetesExtra) -> ClusterConfig:
+        """An argument that names a source of credentials takes the place of the connection's, whatever that is."""
+        from airflow_provider_spotmix.kube.config import ClusterConfig
+
+        content, is_own = where.kube_config, bool(self.in_cluster or self.config_file)
+        return ClusterConfig(
+            in_cluster=self.in_cluster if is_own or self.in_cluster is False else where.in_cluster or None,
+            config_file=self.config_file if is_own else where.kube_config_path,
+            kube_config=None if is_own else content if isinstance(content, str | None) else json.dumps(content),
+            context=self.cluster_context or (None if self.in_cluster else where.cluster_context),
+            namespace=settings.namespace or where.namespace,
+            verify_tls=not where.disable_verify_ssl,
+        )
+
     def _extra(self, conn_id: str) -> dict[str, Any]:
         try:
             connection = self.get_connection(conn_id)
@@ -174,20 +203,6 @@ class SpotmixHook(BaseHook):
             extra = None
         if not isinstance(extra, dict):
             raise InvalidInputError(f"connection {conn_id!r}: {_BROKEN}")
-
-
-def _cluster(settings: SpotmixExtra, where: SpotmixExtra | KubernetesExtra) -> ClusterConfig:
-    from airflow_provider_spotmix.kube.config import ClusterConfig
-
-    content = where.kube_config
-    return ClusterConfig(
-        in_cluster=where.in_cluster or None,
-        config_file=where.kube_config_path,
-        kube_config=content if isinstance(content, str | None) else json.dumps(content),
-        context=where.cluster_context,
-        namespace=settings.namespace or where.namespace,
-        verify_tls=not where.disable_verify_ssl,
-    )
 
 
 async def _examine(cluster: ClusterConfig, placement: str) -> tuple[Finding, ...]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_spotmix.core.errors import InvalidInputError, shown
 from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
 from airflow_provider_spotmix.operators.document import read_document
+from airflow_provider_spotmix.operators.peer_input import unwrap
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -18,7 +21,20 @@ _MAX_LABEL = 63
 _EXTENSIONS = (".yaml", ".yml", ".json")
 
 
-def load_manifest(application_file: Any, template_spec: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Application:
+    """What a person gave: the SparkApplication, and what stands beside it about the cluster (operator's arguments)."""
+
+    manifest: dict[str, Any]
+    cluster: Mapping[str, Any]
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace that its manifest names."""
+        return (self.manifest.get("metadata") or {}).get("namespace")
+
+
+def load_application(application_file: Any, template_spec: Any) -> Application:
     """Return the application that a person gave, as a path, as text or as a mapping.
 
     Raises:
@@ -29,17 +45,35 @@ def load_manifest(application_file: Any, template_spec: Any) -> dict[str, Any]:
         found, field = template_spec, "template_spec"
     else:
         found, field = _content(application_file), "application_file"
-    document = read_document(found, field)
-    if "spark" in document and "spec" not in document:  # the wrapper that SparkKubernetesOperator takes
-        if document.get("kubernetes"):
-            raise InvalidInputError(
-                f"{field} has a section 'kubernetes', which is not supported; move its settings into the"
-                " SparkApplication's driver and executor"
-            )
-        document = read_document(document["spark"], f"section 'spark' of {field}")
-    if not isinstance(document.get("metadata") or {}, dict):
+    document, cluster = unwrap(read_document(found, field), field)
+    if document.get("metadata") is not None and not isinstance(document["metadata"], dict):
         raise InvalidInputError(f"metadata is {shown(document['metadata'])}; a SparkApplication has a mapping there")
-    return document
+    return Application(manifest=document, cluster=cluster)
+
+
+def as_arguments_say(manifest: Mapping[str, Any], task_id: str, *, image: Any, code_path: Any) -> dict[str, Any]:
+    """Return the manifest with what the task's arguments put in its place, and named after the task if it has no name.
+
+    Raises:
+        InvalidInputError: an argument is no text.
+
+    """
+    fields = {"image": ("image", image), "mainApplicationFile": ("code_path", code_path)}
+    for name, value in fields.values():
+        if value is not None and not isinstance(value, str):
+            raise InvalidInputError(f"{name} is {shown(value)}; give text")
+    result, metadata = dict(manifest), dict(manifest.get("metadata") or {})
+    if metadata.get("name") in (None, ""):
+        result["metadata"] = {**metadata, "name": _name_of(task_id)}
+    if isinstance(result.get("spec"), Mapping):
+        result["spec"] = {**result["spec"], **{field: value for field, (_, value) in fields.items() if value}}
+    return result
+
+
+def _name_of(task_id: str) -> str:
+    """Name of an application that a person gave none: its task's, in the letters that are permitted."""
+    name = re.sub(r"[^a-z0-9]+", "-", task_id.lower()).strip("-")
+    return name if name[:1].isalpha() else f"task-{name}".rstrip("-")
 
 
 def _content(application_file: Any) -> Any:

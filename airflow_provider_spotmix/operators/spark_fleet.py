@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
-from airflow_provider_spotmix.operators.arguments import check_counts, check_flags
+from airflow_provider_spotmix.operators.arguments import check_counts, check_flags, with_startup_timeout
+from airflow_provider_spotmix.operators.peer_arguments import without_peers
 from airflow_provider_spotmix.operators.worker import Work
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from airflow_provider_spotmix.core.spec import FleetSpec
     from airflow_provider_spotmix.fleet.plan import FleetPlan
     from airflow_provider_spotmix.hooks.spotmix import SpotmixHook
-    from airflow_provider_spotmix.kube.config import ClusterConfig
+    from airflow_provider_spotmix.operators.cluster_work import ClusterWork
+    from airflow_provider_spotmix.operators.manifest import Application
 
 T = TypeVar("T")
 
@@ -49,6 +51,13 @@ class SparkFleetOperator(BaseOperator):
         spotmix_conn_id: connection of type ``spotmix``. Templated.
         kubernetes_conn_id: connection of type ``kubernetes``, before the one that the spotmix connection names.
             Templated.
+        in_cluster: True: the service account of the pod that works for the task; before the connection.
+        config_file: path of a kubeconfig, where the task and the triggerer run; before the connection.
+        cluster_context: a context of the kubeconfig; before the connection's.
+        image: in place of the manifest's ``spec.image``. Templated.
+        code_path: in place of the manifest's ``spec.mainApplicationFile``. Templated.
+        startup_timeout_seconds: how long a driver may take until it runs; by default what the policy says.
+        get_logs: show the end of each driver's log when it is over.
         driver_log_lines: lines of each driver's log to show at the end; 0 for none.
         delete_on_termination: delete the application when it is over, whatever its outcome. One that may still run when
             the task is over (killed, timed out) is always deleted.
@@ -72,6 +81,8 @@ class SparkFleetOperator(BaseOperator):
         "name",
         "spotmix_conn_id",
         "kubernetes_conn_id",
+        "image",
+        "code_path",
     )
     template_ext: Sequence[str] = (".yaml", ".yml", ".json")
     template_fields_renderers = {"application_file": "yaml", "template_spec": "py"}  # noqa: RUF012 - Airflow's own style
@@ -93,16 +104,25 @@ class SparkFleetOperator(BaseOperator):
         name: str | None = None,
         spotmix_conn_id: str = "spotmix_default",
         kubernetes_conn_id: str | None = None,
+        in_cluster: bool | None = None,
+        config_file: str | None = None,
+        cluster_context: str | None = None,
+        image: str | None = None,
+        code_path: str | None = None,
+        startup_timeout_seconds: float | None = None,
+        get_logs: bool = True,
         driver_log_lines: int = 100,
         delete_on_termination: bool = True,
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**without_peers(kwargs))
         if (application_file is None) == (template_spec is None):
             raise ValueError("give exactly one of application_file and template_spec")
         check_counts(driver_log_lines=driver_log_lines)
-        check_flags(delete_on_termination=delete_on_termination, deferrable=deferrable)
+        check_flags(get_logs=get_logs, delete_on_termination=delete_on_termination, deferrable=deferrable)
+        check_flags(**({} if in_cluster is None else {"in_cluster": in_cluster}))
+        self.policy = with_startup_timeout(policy, startup_timeout_seconds)
         self.application_file = application_file
         self.template_spec = template_spec
         self.ratio = ratio
@@ -111,15 +131,21 @@ class SparkFleetOperator(BaseOperator):
         self.groups = groups
         self.success_policy = success_policy
         self.pools = pools
-        self.policy = policy
         self.namespace = namespace
         self.name = name
         self.spotmix_conn_id = spotmix_conn_id
         self.kubernetes_conn_id = kubernetes_conn_id
+        self.in_cluster = in_cluster
+        self.config_file = config_file
+        self.cluster_context = cluster_context
+        self.image = image
+        self.code_path = code_path
+        self.startup_timeout_seconds = startup_timeout_seconds
+        self.get_logs = get_logs
         self.driver_log_lines = driver_log_lines
         self.delete_on_termination = delete_on_termination
         self.deferrable = deferrable
-        self._cluster: ClusterConfig | None = None
+        self._cluster_work: ClusterWork | None = None
         self._current: Work | None = None
         self._running: FleetSpec | None = None
 
@@ -127,14 +153,13 @@ class SparkFleetOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the fleet, then wait for its end in the triggerer or here."""
-        # Read here: a signal's handler and an event loop should not have to ask Airflow.
-        self._cluster = self._hook().cluster()
+        self._in_cluster()
         plan = self._plan(context, self.log.info)
         self._running = plan.spec
         if not self.deferrable:
-            return self._finish(lambda: self._work(lambda: self._run_here(plan)))
+            return self._finish(lambda: self._work(lambda: self._in_cluster().run(plan)))
         try:
-            self._work(lambda: self._submit(plan))
+            self._work(lambda: self._in_cluster().submit(plan))
         except BaseException:
             self._delete_running()
             raise
@@ -175,26 +200,25 @@ class SparkFleetOperator(BaseOperator):
     def _hook(self) -> SpotmixHook:
         from airflow_provider_spotmix.hooks.spotmix import SpotmixHook
 
-        return SpotmixHook(self.spotmix_conn_id, self.kubernetes_conn_id)
+        return SpotmixHook(self.spotmix_conn_id, self.kubernetes_conn_id, **self._where())
 
     def _plan(self, context: Context, tell: Callable[..., None]) -> FleetPlan:
         """Everything that can be wrong with the input is found here, before anything is submitted."""
         from airflow_provider_spotmix.fleet.plan import plan_fleet
         from airflow_provider_spotmix.hooks.choice import ARGUMENTS
         from airflow_provider_spotmix.hooks.groups import parse_groups, parse_success_policy
-        from airflow_provider_spotmix.operators.manifest import identity, load_manifest, task_labels
+        from airflow_provider_spotmix.operators.manifest import as_arguments_say, identity, task_labels
 
-        manifest = load_manifest(self.application_file, self.template_spec)
+        application = self._application()
         chosen = self._hook().choose({name: getattr(self, name) for name in ARGUMENTS})
         for name, (value, origin) in chosen.origins.items():
             tell("%s = %s (from %s)", name, value, origin)
-        metadata = manifest.get("metadata") or {}
         return plan_fleet(
-            manifest,
+            as_arguments_say(application.manifest, self.task_id, image=self.image, code_path=self.code_path),
             identity=identity(context),
             mix=chosen.mix,
             pools=chosen.pools,
-            namespace=self.namespace or metadata.get("namespace") or self._where().resolve_namespace(),
+            namespace=self.namespace or application.namespace or self._in_cluster().cluster.resolve_namespace(),
             placement=chosen.placement,
             policy=chosen.policy,
             prices=chosen.prices,
@@ -205,10 +229,24 @@ class SparkFleetOperator(BaseOperator):
             keep=not self.delete_on_termination,
         )
 
-    def _where(self) -> ClusterConfig:
-        if self._cluster is None:
-            self._cluster = self._hook().cluster()
-        return self._cluster
+    def _application(self) -> Application:
+        from airflow_provider_spotmix.operators.manifest import load_application
+
+        return load_application(self.application_file, self.template_spec)
+
+    def _where(self) -> dict[str, Any]:
+        """Where the cluster is: arguments, and what stands beside the application; the connections say the rest."""
+        beside = self._application().cluster
+        own = {"in_cluster": self.in_cluster, "config_file": self.config_file, "cluster_context": self.cluster_context}
+        return {name: beside.get(name) if value is None else value for name, value in own.items()}
+
+    def _in_cluster(self) -> ClusterWork:
+        """Ask Airflow once where the cluster is: a signal's handler and an event loop should not have to."""
+        from airflow_provider_spotmix.operators.cluster_work import ClusterWork
+
+        if self._cluster_work is None:
+            self._cluster_work = ClusterWork(self._hook().cluster(), self._tell)
+        return self._cluster_work
 
     def _work(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do it in such a way that `on_kill` can stop it.
@@ -243,10 +281,10 @@ class SparkFleetOperator(BaseOperator):
     def _show_driver_logs(self) -> None:
         """Show the end of the drivers' logs. Not in the trigger: Airflow loses a burst of lines before its event."""
         spec = self._running
-        if spec is None or not self.driver_log_lines:
+        if spec is None or not self.get_logs or not self.driver_log_lines:
             return
         try:
-            Work().run(lambda: self._tell_driver_logs(spec))
+            Work().run(lambda: self._in_cluster().tell_driver_logs(spec, self.driver_log_lines))
         except Exception as error:  # noqa: BLE001 - the task's own outcome must not be lost over it
             self.log.warning("cannot show the driver's log: %s", error)
 
@@ -256,7 +294,7 @@ class SparkFleetOperator(BaseOperator):
         if spec is None:
             return
         try:
-            Work().run(lambda: self._delete(spec))
+            Work().run(lambda: self._in_cluster().delete(spec))
         except Exception as error:  # noqa: BLE001 - the task's own outcome must not be lost over it
             names = " ".join(application.name for application in spec.applications)
             self.log.warning(
@@ -292,50 +330,8 @@ class SparkFleetOperator(BaseOperator):
             spec=msgspec.to_builtins(spec),
             spotmix_conn_id=self.spotmix_conn_id,
             kubernetes_conn_id=self.kubernetes_conn_id,
+            **self._where(),
         )
-
-    async def _submit(self, plan: FleetPlan) -> None:
-        from airflow_provider_spotmix.operators.submission import submit_patiently
-
-        kube = await self._where().connect()
-        try:
-            await submit_patiently(kube, plan, tell=self._tell)
-        finally:
-            await kube.close()
-
-    async def _tell_driver_logs(self, spec: FleetSpec) -> None:
-        from airflow_provider_spotmix.fleet.driver_log import tell_driver_logs
-
-        kube = await self._where().connect()
-        try:
-            await tell_driver_logs(kube, spec, lines=self.driver_log_lines, tell=self._tell)
-        finally:
-            await kube.close()
-
-    async def _run_here(self, plan: FleetPlan) -> dict[str, Any]:
-        """Submit and look after the fleet in this worker; return an event as the trigger's."""
-        from airflow_provider_spotmix.core.errors import SpotmixError
-        from airflow_provider_spotmix.fleet.hub import Hub
-        from airflow_provider_spotmix.fleet.runner import run_fleet
-
-        hub = Hub.shared()
-        try:
-            await self._submit(plan)
-            report = await run_fleet(hub, self._where(), plan.spec, tell=self._tell)
-        except SpotmixError as error:
-            return {"error": str(error)}
-        finally:
-            await hub.close()
-        return {"report": report.to_dict()}
-
-    async def _delete(self, spec: FleetSpec) -> None:
-        from airflow_provider_spotmix.fleet.submit import delete_fleet
-
-        kube = await self._where().connect()
-        try:
-            await delete_fleet(kube, spec)
-        finally:
-            await kube.close()
 
     def _outcome(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Return the report of a fleet that succeeded.

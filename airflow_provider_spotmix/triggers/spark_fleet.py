@@ -25,6 +25,9 @@ class SparkFleetTrigger(BaseTrigger):
         spec: the fleet, as plain values (`FleetSpec`).
         spotmix_conn_id: connection of type ``spotmix``.
         kubernetes_conn_id: connection of type ``kubernetes`` that is used before the one that the former names.
+        in_cluster: whether to use the pod's service account; before what the connections say.
+        config_file: path of a kubeconfig on the triggerer; before what the connections say.
+        cluster_context: a context of the kubeconfig; before what the connections say.
 
     """
 
@@ -34,11 +37,17 @@ class SparkFleetTrigger(BaseTrigger):
         spec: dict[str, Any],
         spotmix_conn_id: str,
         kubernetes_conn_id: str | None = None,
+        in_cluster: bool | None = None,
+        config_file: str | None = None,
+        cluster_context: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         self.spec = spec
         self.spotmix_conn_id = spotmix_conn_id
         self.kubernetes_conn_id = kubernetes_conn_id
+        self.in_cluster = in_cluster
+        self.config_file = config_file
+        self.cluster_context = cluster_context
         self._fired = False
         self._cluster: ClusterConfig | None = None
 
@@ -50,6 +59,9 @@ class SparkFleetTrigger(BaseTrigger):
                 "spec": self.spec,
                 "spotmix_conn_id": self.spotmix_conn_id,
                 "kubernetes_conn_id": self.kubernetes_conn_id,
+                "in_cluster": self.in_cluster,
+                "config_file": self.config_file,
+                "cluster_context": self.cluster_context,
             },
         )
 
@@ -152,7 +164,14 @@ class SparkFleetTrigger(BaseTrigger):
         from airflow_provider_spotmix.hooks.spotmix import SpotmixHook
 
         if self._cluster is None:
-            self._cluster = await SpotmixHook(self.spotmix_conn_id, self.kubernetes_conn_id).acluster()
+            hook = SpotmixHook(
+                self.spotmix_conn_id,
+                self.kubernetes_conn_id,
+                in_cluster=self.in_cluster,
+                config_file=self.config_file,
+                cluster_context=self.cluster_context,
+            )
+            self._cluster = await hook.acluster()
         return self._cluster
 
     def _tell(self, message: str, warning: bool) -> None:

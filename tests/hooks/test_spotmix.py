@@ -320,3 +320,30 @@ def test_the_test_button_tells_that_credentials_are_refused(connect: Connect, la
     assert not passed
     assert "check the token" in said
     assert "very-secret-token" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param({}, ClusterConfig(config_file="/conn", context="dev"), id="none"),
+        pytest.param({"in_cluster": True}, ClusterConfig(in_cluster=True), id="in-cluster"),
+        pytest.param(
+            {"in_cluster": False}, ClusterConfig(in_cluster=False, config_file="/conn", context="dev"), id="out"
+        ),
+        pytest.param({"config_file": "/own"}, ClusterConfig(config_file="/own", context="dev"), id="file"),
+        pytest.param({"cluster_context": "prod"}, ClusterConfig(config_file="/conn", context="prod"), id="context"),
+    ],
+)
+async def test_arguments_that_say_where_the_cluster_is_come_before_the_connection(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], expected: ClusterConfig
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SPOTMIX_DEFAULT", "spotmix://?kube_config_path=/conn&cluster_context=dev")
+    assert SpotmixHook(**arguments).cluster() == await SpotmixHook(**arguments).acluster() == expected
+
+
+@pytest.mark.parametrize("extra", ["in_cluster=true", "kube_config=%7B%7D"])
+def test_an_argument_takes_the_place_of_any_source_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch, extra: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SPOTMIX_DEFAULT", f"spotmix://?{extra}")
+    assert SpotmixHook(config_file="/own").cluster() == ClusterConfig(config_file="/own")

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
-from airflow_provider_spotmix.operators.manifest import label_value, load_manifest
+from airflow_provider_spotmix.operators.manifest import label_value, load_application
 
 APPLICATION = {"apiVersion": "v1", "kind": "K", "metadata": {"name": "etl"}, "spec": {"executor": {"instances": 5}}}
 TEXT = yaml.safe_dump(APPLICATION)
@@ -47,18 +47,18 @@ ITSELF["again"] = ITSELF
     ],
 )
 def test_it_is_read(file: str | None, spec: Any, expected: dict[str, Any]) -> None:
-    assert load_manifest(file, spec) == expected
+    assert load_application(file, spec).manifest == expected
 
 
 def test_a_path_is_read(tmp_path: Path) -> None:
     path = tmp_path / "etl.yaml"
     path.write_text(TEXT)
-    assert load_manifest(f"{path} ", None) == APPLICATION
+    assert load_application(f"{path} ", None).manifest == APPLICATION
 
 
 def test_what_is_given_is_not_changed() -> None:
     given_spec = {"spec": {"executor": {"instances": 5}}}
-    load_manifest(None, given_spec)["spec"]["executor"]["instances"] = 6
+    load_application(None, given_spec).manifest["spec"]["executor"]["instances"] = 6
     assert given_spec == {"spec": {"executor": {"instances": 5}}}
 
 
@@ -265,26 +265,19 @@ TOO_DEEP = "{} nests deeper than 64 levels, or contains itself; no SparkApplicat
             id="wrapped-nothing",
         ),
         pytest.param(
-            "spark: {spec: {}}\nkubernetes: {x: 1}\n",
-            None,
-            "application_file has a section 'kubernetes', which is not supported; move its settings into the"
-            " SparkApplication's driver and executor",
-            id="kubernetes",
-        ),
-        pytest.param(
             "metadata: etl\n", None, "metadata is 'etl'; a SparkApplication has a mapping there", id="metadata-is-text"
         ),
     ],
 )
 def test_it_is_refused(file: Any, spec: Any, message: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        load_manifest(file, spec)
+        load_application(file, spec)
     assert str(caught.value) == message
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def test_merging_does_not_grow() -> None:
-    found = load_manifest(bomb("{{<<: [{}]}}"), None)
+    found = load_application(bomb("{{<<: [{}]}}"), None).manifest
     assert found["a9"] == {"x": "y"}
 
 
@@ -294,7 +287,7 @@ def test_merging_does_not_grow() -> None:
 @example("a: 0o9\nb: 1:99:99\nc: 0b2\n")
 def test_no_text_is_a_traceback(text: str) -> None:
     with suppress(InvalidInputError):
-        assert isinstance(load_manifest(text, None), dict)
+        assert isinstance(load_application(text, None).manifest, dict)
 
 
 @given(st.text())

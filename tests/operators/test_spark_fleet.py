@@ -78,6 +78,8 @@ def test_templates_are_rendered(dag: DAG) -> None:
         name="{{ task.task_id }}",
         spotmix_conn_id="spotmix_{{ dag.dag_id }}",
         kubernetes_conn_id="k8s_{{ dag.dag_id }}",
+        image="spark:{{ params.base }}",
+        code_path="local:///{{ dag.dag_id }}.py",
     )
     running(task)
     assert {name: getattr(task, name) for name in task.template_fields} == {
@@ -91,6 +93,8 @@ def test_templates_are_rendered(dag: DAG) -> None:
         "name": "daily",
         "spotmix_conn_id": "spotmix_etl",
         "kubernetes_conn_id": "k8s_etl",
+        "image": "spark:1",
+        "code_path": "local:///etl.py",
     }
 
 

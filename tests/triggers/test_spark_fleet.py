@@ -37,9 +37,11 @@ def stored(original: SparkFleetTrigger) -> SparkFleetTrigger:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_is_stored_comes_back(preset: str) -> None:
     spec = plan(application(), pools=PRESETS[preset]).spec
-    original = trigger(spec=msgspec.to_builtins(spec), kubernetes_conn_id="k8s")
+    where = {"in_cluster": False, "config_file": "/etc/kube", "cluster_context": "prod"}
+    original = trigger(spec=msgspec.to_builtins(spec), kubernetes_conn_id="k8s", **where)
     again = stored(original)
     assert again.serialize() == original.serialize()
+    assert {name: getattr(again, name) for name in where} == where
     assert msgspec.convert(again.spec, FleetSpec) == spec
 
 
