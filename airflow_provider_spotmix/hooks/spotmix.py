@@ -179,7 +179,7 @@ class SpotmixHook(BaseHook):
     def _without(self, conn_id: str) -> dict[str, Any]:
         from airflow_provider_spotmix.core.errors import InvalidInputError, shown
 
-        if f"AIRFLOW_CONN_{conn_id.upper()}" in os.environ:  # Airflow 3.1 says of one that it cannot read: not found
+        if f"AIRFLOW_CONN_{str(conn_id).upper()}" in os.environ:  # not found, says Airflow 3.1 if it cannot read it
             raise InvalidInputError(f"connection {shown(conn_id)}: {_BROKEN}") from None
         if conn_id != self.default_conn_name:
             remedy = "add it (type spotmix), or leave spotmix_conn_id out"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from airflow.providers.cncf.kubernetes.operators.custom_object_launcher import CustomObjectLauncher, SparkResources
 from airflow.sdk import DAG
-from kubernetes.client import ApiClient  # type: ignore[import-untyped]
+from kubernetes.client import ApiClient
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
 from airflow_provider_spotmix.operators.manifest import load_application
