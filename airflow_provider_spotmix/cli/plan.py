@@ -12,6 +12,7 @@ import yaml
 from airflow_provider_spotmix.core.errors import InvalidInputError
 from airflow_provider_spotmix.core.pools import PRESETS
 from airflow_provider_spotmix.fleet.plan import FleetPlan, plan_fleet
+from airflow_provider_spotmix.hooks.groups import parse_groups
 from airflow_provider_spotmix.hooks.ratio import parse_mix
 from airflow_provider_spotmix.hooks.settings import DEFAULTS, read_pools
 from airflow_provider_spotmix.manifests.identity import Identity
@@ -32,6 +33,7 @@ NOBODY = Identity(instance="plan", task_instance="00000000-0000-0000-0000-000000
     help=f"A preset ({', '.join(PRESETS)}), or a file with a list of pools.",
 )
 @click.option("--placement", default=DEFAULTS["placement"], show_default=True)
+@click.option("--groups", help="For placement 'groups': how many, or a JSON list of them.")
 @click.option("-n", "--namespace", help="Default: the manifest's, then 'default'.")
 @click.option("--name", help="Base of the application's name. Default: the manifest's.")
 @click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
@@ -41,6 +43,7 @@ def plan(
     on_demand_base: int,
     pools: str,
     placement: str,
+    groups: str | None,
     namespace: str | None,
     name: str | None,
     output: str,
@@ -59,6 +62,7 @@ def plan(
         pools=chosen,
         namespace=namespace or metadata.get("namespace") or "default",
         placement=placement,
+        groups=parse_groups(groups),
         name=name,
     )
     _summarize(manifest, found)
@@ -85,8 +89,8 @@ def _pools(value: str) -> Any:
 
 def _summarize(manifest: dict[str, Any], found: FleetPlan) -> None:
     written = (manifest["spec"].get("sparkConf") or {}).keys()
-    for spec, rendered in zip(found.spec.applications, found.applications, strict=True):
-        seats = ", ".join(f"{count} {pool}" for pool, count in found.spec.mix.seats(spec.executors).items())
+    for spec, rendered in zip(found.spec.first_attempts, found.applications, strict=True):
+        seats = ", ".join(f"{count} {pool}" for pool, count in found.spec.seats(spec).items())
         start = " to start with" if spec.dynamic else ""
         click.echo(f"{spec.name} in namespace {found.spec.namespace}: {spec.executors} executors{start}", err=True)
         click.echo(f"  seats: {seats}; driver: {found.spec.fallback_pool}", err=True)

@@ -104,7 +104,12 @@ class FleetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Seats by pool for the executors that the fleet starts with."""
         target: dict[str, int] = {}
         for application in self.first_attempts:
-            pinned = {application.pool: application.executors}
-            for pool, count in (pinned if application.pool else self.mix.seats(application.executors)).items():
+            for pool, count in self.seats(application).items():
                 target[pool] = target.get(pool, 0) + count
         return target
+
+    def seats(self, application: ApplicationSpec) -> dict[str, int]:
+        """Seats by pool for the executors that one application starts with."""
+        if application.pool:
+            return {application.pool: application.executors}
+        return self.mix.seats(application.executors)

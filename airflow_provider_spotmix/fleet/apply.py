@@ -100,9 +100,11 @@ class Applier:
             self._tell.trouble(topic, f"cannot submit {action.replacement} for {action.application} yet: {error}")
             await asyncio.sleep(_delay(error))
             return [ev.ResubmitFailed(at=self._now(), application=action.application)]
-        self._tell.settled(topic)
         if isinstance(event, ev.ResubmitFailed):
+            self._tell.trouble(topic, f"{action.replacement} waits until nothing of {action.application} runs any more")
             await asyncio.sleep(RETRY_SECONDS)
+        else:
+            self._tell.settled(topic)
         return [event]
 
     async def delete(self, names: Sequence[str]) -> None:

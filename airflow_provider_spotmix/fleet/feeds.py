@@ -144,6 +144,8 @@ class ApplicationFeed:
 
     async def _ended(self, name: str) -> ev.ApplicationDeleted:
         """Ask how it had ended; whoever was connected knows that already, and ignores it."""
+        if name not in self._uids and any(second.name == name for second in self._spec.second_attempts):
+            return self._deleted(name)  # most likely it never was
         found = await outcome(
             self._kube,
             self._api.resource,

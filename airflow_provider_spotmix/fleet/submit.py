@@ -43,12 +43,16 @@ async def submit(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
 
     """
     created: list[str] = []
+    seconds = {second.replaces: second.name for second in plan.spec.second_attempts}
     for manifest in plan.applications:
         for said in backend(plan.spec.backend).warnings(manifest):
             tell(said, True)
     try:
         for manifest in plan.applications:
             name = manifest["metadata"]["name"]
+            if name in seconds and await _is_there(kube, plan.spec, seconds[name], manifest):
+                tell(f"adopted {seconds[name]} in namespace {plan.spec.namespace}: {name} was lost", False)
+                continue
             attempt = asyncio.ensure_future(_create_or_adopt(kube, plan.spec, manifest))
             try:
                 is_new = await asyncio.shield(attempt)
@@ -149,6 +153,16 @@ async def _create_or_adopt(kube: Kube, spec: FleetSpec, manifest: Mapping[str, A
             _must_be_ours(await kube.get(resource, name, spec.namespace), identity)
         except NotFound:
             raise error from None
+    return True
+
+
+async def _is_there(kube: Kube, spec: FleetSpec, name: str, manifest: Mapping[str, Any]) -> bool:
+    """Whether the fleet has an application of that name."""
+    try:
+        found = await kube.get(backend(spec.backend).resource, name, spec.namespace)
+    except NotFound:
+        return False
+    _must_be_ours(found, manifest["metadata"]["annotations"][labels.IDENTITY])
     return True
 
 

@@ -48,6 +48,14 @@ def test_standard_input_namespace_name_base_and_preset() -> None:
     assert "cloud.google.com/gke-spot" in str(driver["affinity"])
 
 
+def test_groups() -> None:
+    done = plan(str(APPLICATION), "--placement", "groups", "--groups", "2", "--ratio", "1:1")
+    assert done.exit_code == 0, done.stderr
+    assert len(list(yaml.safe_load_all(done.stdout))) == 2
+    assert "  seats: 3 on-demand; driver: on-demand\n" in done.stderr
+    assert "  seats: 2 spot; driver: on-demand\n" in done.stderr
+
+
 def test_pools_from_a_file(tmp_path: Path) -> None:
     pools = [
         {"name": "cheap", "capacity_type": "spot", "node_selector": {"tier": "cheap"}},

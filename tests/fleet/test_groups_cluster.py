@@ -19,7 +19,7 @@ from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import KARPENTER, CapacityType, Pool
 from airflow_provider_spotmix.core.spec import ApplicationSpec
 from airflow_provider_spotmix.fleet.resubmit import resubmit
-from airflow_provider_spotmix.fleet.submit import delete_fleet
+from airflow_provider_spotmix.fleet.submit import delete_fleet, submit
 from airflow_provider_spotmix.kube.errors import NotFound
 from airflow_provider_spotmix.kube.objects import Raw
 from airflow_provider_spotmix.kube.resources import PODS
@@ -245,6 +245,13 @@ async def test_one_that_succeeds_in_the_last_moment_is_kept(groups: Groups) -> N
         at=1.0, application=groups.spot.name, succeeded=True, reason="it has succeeded after all"
     )
     assert (await groups.find(groups.again), (await groups.find(groups.spot)) is not None) == (None, True)
+
+
+async def test_submitting_again_does_not_bring_back_what_was_lost(groups: Groups) -> None:
+    await groups.run(groups.spot)
+    await _emptied(groups)
+    await submit(groups.scene.kube, groups.scene.plan, tell=lambda *_: None)
+    assert (await groups.find(groups.spot), await groups.find(groups.again) is not None) == (None, True)
 
 
 async def test_a_kill_in_the_middle_of_it_leaves_nothing(groups: Groups) -> None:
