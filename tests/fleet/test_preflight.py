@@ -17,6 +17,7 @@ from airflow_provider_spotmix.kube.config import ClusterConfig
 from airflow_provider_spotmix.kube.errors import Unauthorized
 from airflow_provider_spotmix.kube.resources import NAMESPACES, NODES, PODS, custom
 from airflow_provider_spotmix.lab.lab import Lab
+from tests.docs.pages import ROOT
 from tests.fleet.test_plan import application, plan
 from tests.kube.memory import MemoryKube, MemoryServer
 from tests.kube.test_client_cluster import ROLE_BINDINGS, ROLES, limited
@@ -240,3 +241,12 @@ async def test_a_real_cluster_tells_each_missing_verb(lab: Lab, namespace: str) 
     assert [each.text.partition(":")[0] for each in nowhere if each.level is Level.MISSING] == [
         f"there is no namespace 'not-{namespace}'"
     ]
+
+
+async def test_the_page_of_errors_shows_what_is_told() -> None:
+    server = MemoryServer()
+    server.absent = {Kubeflow.resource.path(), NAMESPACES.path(name="spark")}
+    server.denied = {("patch", "pods/status")}
+    with pytest.raises(ClusterNotReadyError) as caught:
+        await require(server.client(), SPEC, tell=lambda *_: None)
+    assert str(caught.value) in (ROOT / "docs" / "errors.md").read_text("utf-8")

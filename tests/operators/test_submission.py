@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
+from airflow_provider_spotmix.core.errors import ClusterNotReadyError
 from airflow_provider_spotmix.kube.errors import ApiUnavailable, Forbidden, KubeError, ServerError
 from airflow_provider_spotmix.operators.submission import PATIENCE_SECONDS, submit_patiently
 from tests.fleet.test_plan import application, plan
@@ -69,6 +70,14 @@ async def test_a_refusal_is_final() -> None:
         await submit_to(server)
     assert asyncio.get_running_loop().time() == 0
     assert await names(server) == []
+
+
+async def test_a_cluster_that_is_not_ready_gets_nothing() -> None:
+    server = MemoryServer()
+    server.denied = {("patch", "pods/status")}
+    with pytest.raises(ClusterNotReadyError, match="permission in namespace 'spark': patch on pods/status"):
+        await submit_to(server)
+    assert (server.calls["create"], asyncio.get_running_loop().time()) == (0, 0)
 
 
 async def test_what_an_earlier_attempt_created_is_adopted() -> None:

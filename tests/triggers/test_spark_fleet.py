@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
 from airflow.sdk import DAG
 
+from airflow_provider_spotmix.core.cost import Price, Prices
 from airflow_provider_spotmix.core.pools import PRESETS
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.operators.spark_fleet import SparkFleetOperator
@@ -36,7 +38,8 @@ def stored(original: SparkFleetTrigger) -> SparkFleetTrigger:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_is_stored_comes_back(preset: str) -> None:
-    spec = plan(application(), pools=PRESETS[preset]).spec
+    prices = Prices(by_pool={"spot": Price(core_hour=Decimal("0.0120"))}, currency="EUR")
+    spec = plan(application(), pools=PRESETS[preset], prices=prices).spec
     where = {"in_cluster": False, "config_file": "/etc/kube", "cluster_context": "prod"}
     original = trigger(spec=msgspec.to_builtins(spec), kubernetes_conn_id="k8s", **where)
     again = stored(original)
