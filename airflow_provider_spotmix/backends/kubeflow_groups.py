@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_spotmix.backends.kubeflow_checks import check
 from airflow_provider_spotmix.core.errors import InvalidInputError, at, shown
 from airflow_provider_spotmix.core.pools import Pool
 from airflow_provider_spotmix.kube.objects import Raw
@@ -34,6 +35,7 @@ def part_of(manifest: Mapping[str, Any], part: Part) -> dict[str, Any]:
     for role, over in (("driver", part.driver), ("executor", part.executor)):
         spec[role] = laid_over(spec[role], copy.deepcopy(over))
     spec["executor"]["instances"] = part.executors
+    check(result)
     if part.node_selector or part.tolerations:
         pod = {"nodeSelector": part.node_selector, "tolerations": list(part.tolerations)}
         spec["executor"]["template"] = _with_nodes(spec["executor"].get("template"), pod)

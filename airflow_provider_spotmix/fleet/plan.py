@@ -160,7 +160,6 @@ def _manifest(api: Backend, draft: Draft, manifest: Mapping[str, Any], pools: Se
         return manifest
     try:
         part = api.part(manifest, draft.part)
-        api.check(part)
         api.check_selectors(part, pools)
     except InvalidInputError as error:
         raise InvalidInputError(f"group {draft.part.name!r}: {error}") from None

@@ -90,6 +90,10 @@ def _plain(value: Any) -> Any:
 
 
 def _model(found: Any, field: str) -> GroupModel:
+    if not isinstance(found, Mapping):
+        raise InvalidInputError(
+            f"{field} is {shown(found)}; a group is a mapping of {', '.join(GroupModel.model_fields)}"
+        )
     try:
         return GroupModel.model_validate(found)
     except ValidationError as error:
@@ -97,10 +101,8 @@ def _model(found: Any, field: str) -> GroupModel:
         where = field
         for part in first["loc"]:
             where = at(where, part)
-        raise InvalidInputError(
-            f"{where} is {shown(first['input'], where)}: {first['msg']} (a group has"
-            f" {', '.join(GroupModel.model_fields)})"
-        ) from None
+        said = "missing" if first["type"] == "missing" else f"{shown(first['input'], where)}: {first['msg']}"
+        raise InvalidInputError(f"{where} is {said} (a group has {', '.join(GroupModel.model_fields)})") from None
 
 
 def _share(value: Any, field: str) -> Fraction:

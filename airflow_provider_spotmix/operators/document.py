@@ -48,6 +48,16 @@ def read_document(found: Any, field: str) -> dict[str, Any]:
     return plain
 
 
+def plain_value(found: Any, field: str) -> Any:
+    """Return what JSON can say of a value.
+
+    Raises:
+        InvalidInputError: it holds something else.
+
+    """
+    return _Plain(field).of(found, field, 0)
+
+
 def _parse(text: str, field: str) -> Any:
     if len(text) > MAX_CHARACTERS:
         raise _too_large(field)

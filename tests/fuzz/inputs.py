@@ -203,6 +203,34 @@ def plain_tasks(draw: Draw) -> Task:
     return Task({"template_spec": application, "namespace": "spark"}, {}, application, changed, is_plain=True)
 
 
+_GROUPS: list[dict[str, Any]] = [
+    {
+        "name": "a",
+        "pool": "spot",
+        "share": 2,
+        "node_selector": {"disk": "ssd"},
+        "tolerations": [{"key": "team", "operator": "Exists"}],
+        "driver": {"cores": 2, "labels": {"x": "y"}},
+        "executor": {"memory": "2g", "template": {"spec": {"nodeSelector": {"a": "b"}, "tolerations": [{"key": "x"}]}}},
+        "arguments": ["$(SPOTMIX_GROUP_INDEX)"],
+    },
+    {"name": "b", "pool": "on-demand"},
+]
+
+
+@st.composite
+def grouped_tasks(draw: Draw) -> Task:
+    """A valid application in groups that were changed a little."""
+    found: dict[str, Any] = {"groups": copy.deepcopy(_GROUPS)}
+    for _ in range(draw(st.integers(0, 3))):
+        change = draw(st.sampled_from([_delete, _replace, _replace, _wrap, _double, _add]))
+        if there := list(places(found)):
+            change(draw, found, draw(st.sampled_from(there)))
+    policy = draw(st.sampled_from(["all", "any", 1, 2, {"quorum": 2}]) | junk)
+    arguments = {"placement": "groups", "groups": found.get("groups"), "success_policy": policy}
+    return Task({"template_spec": SMALL, "namespace": "spark", **arguments})
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Paths of everything in a document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -15,7 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.kube.config import ClusterConfig
 from airflow_provider_spotmix.kube.errors import ConfigError
-from tests.fuzz.inputs import LARGE, SECRET, SMALL, Task, connections, kubeconfigs, plain_tasks, tasks
+from tests.fuzz.inputs import LARGE, SECRET, SMALL, Task, connections, grouped_tasks, kubeconfigs, plain_tasks, tasks
 from tests.fuzz.path import outcome
 from tests.fuzz.validity import check_error, check_plan
 
@@ -61,6 +61,7 @@ def check_kubeconfig(text: str) -> None:
 PROPERTIES: list[tuple[SearchStrategy[Any], Callable[[Any], None]]] = [
     (tasks(), check),
     (plain_tasks(), check),
+    (grouped_tasks(), check),
     (connections(), check_connection),
     (kubeconfigs(), check_kubeconfig),
 ]
@@ -75,6 +76,12 @@ def test_any_task_is_planned_or_refused(task: Task) -> None:
 @few
 @given(plain_tasks())
 def test_a_field_that_is_wrong_is_named(task: Task) -> None:
+    check(task)
+
+
+@few
+@given(grouped_tasks())
+def test_any_groups_are_planned_or_refused(task: Task) -> None:
     check(task)
 
 
