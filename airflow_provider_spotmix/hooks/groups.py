@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_spotmix.core.errors import InvalidInputError, at, shown
 from airflow_provider_spotmix.core.mix import whole_weights
+from airflow_provider_spotmix.hooks.document import plain
 from airflow_provider_spotmix.hooks.settings import TolerationModel
 from airflow_provider_spotmix.placements.base import Group, Groups
 
@@ -47,7 +48,7 @@ def parse_groups(value: Any) -> Groups:
         return found
     if isinstance(found, str | Mapping) or not isinstance(found, Sequence):
         raise InvalidInputError(f"groups is {shown(value)}; {_FORMS}")
-    models = [_model(each, at("groups", number)) for number, each in enumerate(found)]
+    models = [_model(each, at("groups", number)) for number, each in enumerate(plain(list(found), "groups"))]
     shares = {str(number): _share(model.share, f"groups[{number}].share") for number, model in enumerate(models)}
     weights = whole_weights(shares) if shares else {}
     if max(weights.values(), default=0) > _MAX_WEIGHT:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_spotmix.core.errors import InvalidInputError, shown
+from airflow_provider_spotmix.hooks.document import read_document
 from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
-from airflow_provider_spotmix.operators.document import read_document
 from airflow_provider_spotmix.operators.peer_input import unwrap
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_spotmix.core.errors import InvalidInputError, at, shown
-from airflow_provider_spotmix.operators.document import read_document
+from airflow_provider_spotmix.hooks.document import read_document
 
 Json = dict[str, Any]
 

@@ -207,7 +207,6 @@ class SparkFleetOperator(BaseOperator):
         from airflow_provider_spotmix.fleet.plan import plan_fleet
         from airflow_provider_spotmix.hooks.choice import ARGUMENTS
         from airflow_provider_spotmix.hooks.groups import parse_groups, parse_success_policy
-        from airflow_provider_spotmix.operators.document import plain_value
         from airflow_provider_spotmix.operators.manifest import as_arguments_say, identity, task_labels
 
         application = self._application()
@@ -223,8 +222,8 @@ class SparkFleetOperator(BaseOperator):
             placement=chosen.placement,
             policy=chosen.policy,
             prices=chosen.prices,
-            groups=parse_groups(plain_value(self.groups, "groups")),
-            quorum=parse_success_policy(plain_value(self.success_policy, "success_policy")),
+            groups=parse_groups(self.groups),
+            quorum=parse_success_policy(self.success_policy),
             object_labels=task_labels(context),
             name=self.name,
             keep=not self.delete_on_termination,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -106,6 +107,8 @@ SPECIAL: list[tuple[str, Any]] = [
         ("affinity", {"nodeAffinity": {}}),
         ("labels", {"spotmix.io/fleet": "x"}),
         ("labels", {"dag_id": "mine"}),
+        ("labels", {"team": "a b"}),
+        ("template/metadata/labels", {"a b": "c"}),
         ("nodeSelector", {_CAPACITY: "spot"}),
         ("template/metadata/labels", {"spotmix.io/seat": "0"}),
         ("template/spec/affinity/nodeAffinity", {_REQUIRED: {"nodeSelectorTerms": _TERMS}}),
@@ -124,6 +127,7 @@ SPECIAL: list[tuple[str, Any]] = [
         ("spark.kubernetes.executor.label.spotmix.io/fleet", "x"),
         ("spark.kubernetes.executor.podTemplateFile", "/x.yaml"),
         ("spark.kubernetes.executor.terminationGracePeriodSeconds", "2m"),
+        ("spark.kubernetes.executor.terminationGracePeriodSeconds", "9" * 5000),
         ("spark.kubernetes.namespace", "other"),
     )
 ]
@@ -150,7 +154,11 @@ texts = (
     | st.text(max_size=8)
     | st.text("abz019-._/A", max_size=8)
 )
-numbers = st.sampled_from([0, -1, 1, 2, 2.0, 10**6, 2**31, 2**63, 10**400, 1e300]) | st.integers() | st.floats()
+numbers = (
+    st.sampled_from([0, -1, 1, 2, 2.0, math.nan, math.inf, 10**6, 2**31, 2**63, 10**400, 1e300])
+    | st.integers()
+    | st.floats()
+)
 scalars = (
     st.none()
     | st.booleans()
@@ -201,34 +209,6 @@ def plain_tasks(draw: Draw) -> Task:
     """A task with nothing unusual but one field of its application."""
     application, changed = draw(changes(1))
     return Task({"template_spec": application, "namespace": "spark"}, {}, application, changed, is_plain=True)
-
-
-_GROUPS: list[dict[str, Any]] = [
-    {
-        "name": "a",
-        "pool": "spot",
-        "share": 2,
-        "node_selector": {"disk": "ssd"},
-        "tolerations": [{"key": "team", "operator": "Exists"}],
-        "driver": {"cores": 2, "labels": {"x": "y"}},
-        "executor": {"memory": "2g", "template": {"spec": {"nodeSelector": {"a": "b"}, "tolerations": [{"key": "x"}]}}},
-        "arguments": ["$(SPOTMIX_GROUP_INDEX)"],
-    },
-    {"name": "b", "pool": "on-demand"},
-]
-
-
-@st.composite
-def grouped_tasks(draw: Draw) -> Task:
-    """A valid application in groups that were changed a little."""
-    found: dict[str, Any] = {"groups": copy.deepcopy(_GROUPS)}
-    for _ in range(draw(st.integers(0, 3))):
-        change = draw(st.sampled_from([_delete, _replace, _replace, _wrap, _double, _add]))
-        if there := list(places(found)):
-            change(draw, found, draw(st.sampled_from(there)))
-    policy = draw(st.sampled_from(["all", "any", 1, 2, {"quorum": 2}]) | junk)
-    arguments = {"placement": "groups", "groups": found.get("groups"), "success_policy": policy}
-    return Task({"template_spec": SMALL, "namespace": "spark", **arguments})
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -382,6 +362,14 @@ def pool_lists(draw: Draw) -> Any:
     return pools
 
 
+@st.composite
+def pool_tasks(draw: Draw) -> Task:
+    """A task with nothing unusual but its pools."""
+    pools = draw(pool_lists())
+    count = len(json.loads(pools) if isinstance(pools, str) else pools)
+    return Task({"template_spec": SMALL, "namespace": "spark", "pools": pools, "ratio": ":".join("1" * count)})
+
+
 _names = st.sampled_from(["etl", "daily-etl", "Daily ETL", "9to5", "a" * 300, "a-", "spark"]) | texts | junk
 _pools = st.sampled_from(["karpenter", "gke", "aks", "eks", "azure"]) | pool_lists() | junk
 _bases = st.integers(0, 6) | st.sampled_from(["2", "two"]) | junk
@@ -406,6 +394,59 @@ _keys = st.sampled_from([*Policy.__struct_fields__, *Price.__struct_fields__]) |
 _numbers = st.dictionaries(_keys, _amounts, max_size=5)
 _policies = _numbers | junk | _numbers.map(str)
 _prices = st.dictionaries(st.sampled_from(["spot", "on-demand"]) | keys, _numbers | junk, max_size=8)
+
+
+def _nested(path: list[str], value: Any) -> Any:
+    return {path[0]: _nested(path[1:], value)} if path else value
+
+
+_sections = st.dictionaries(
+    st.sampled_from(["instances", "cores", "labels", "template", "nodeSelector", "env", "tolerations"]) | keys,
+    junk,
+    max_size=2,
+) | st.sampled_from([_nested(where.split("/")[2:], value) for where, value in SPECIAL if "sparkConf" not in where])
+GROUPS: list[dict[str, Any]] = [
+    {"name": "europe", "pool": "spot", "share": 2, "arguments": ["--part", "$(SPOTMIX_GROUP_INDEX)"]},
+    {"name": "asia", "pool": "on-demand", "node_selector": {"zone": "a"}, "tolerations": [{"key": "gpu"}]},
+    {"name": "us", "pool": "on-demand", "driver": {"cores": 2}, "executor": {"memory": "4g"}},
+    {
+        "name": "all",
+        "pool": "spot",
+        "node_selector": {"disk": "ssd"},
+        "tolerations": [{"key": "team", "operator": "Exists"}],
+        "executor": {"template": {"spec": {"nodeSelector": {"a": "b"}, "tolerations": [{"key": "x"}]}}},
+    },
+]
+
+
+@st.composite
+def group_lists(draw: Draw) -> Any:
+    """Groups, changed a little."""
+    groups = copy.deepcopy(draw(st.sampled_from([GROUPS, GROUPS[:1], GROUPS[1:]])))
+    if draw(st.booleans()):
+        groups[0][draw(st.sampled_from(["driver", "executor"]))] = copy.deepcopy(draw(_sections))
+    for _ in range(draw(st.integers(0, 2))):
+        found = list(places(groups))
+        if found:
+            draw(st.sampled_from([_delete, _replace, _wrap, _double, _swap, _add]))(
+                draw, groups, draw(st.sampled_from(found))
+            )
+    with suppress(Exception):
+        return json.dumps(groups) if draw(st.booleans()) else groups
+    return groups
+
+
+@st.composite
+def group_tasks(draw: Draw) -> Task:
+    """A task with placement `groups`."""
+    application, _ = draw(changes(0) | changes(1))
+    application.get("spec", {}).pop("dynamicAllocation", None) if isinstance(application.get("spec"), dict) else None
+    given = draw(_some({"groups": _groups, "success_policy": _quorums, "ratio": _ratios, "on_demand_base": _bases}))
+    return Task({"template_spec": application, "placement": "groups", "namespace": "spark", **given})
+
+
+_groups = group_lists() | st.integers(-1, 7) | junk
+_quorums = st.sampled_from(["all", "any", 1, "2", {"quorum": 2}, '{"quorum": 1}', 9]) | junk
 _conn_ids = st.sampled_from(["spotmix_default", "nowhere", ""]) | junk
 SECRET = "correct-horse-battery-staple"
 KUBECONFIG: dict[str, Any] = {
@@ -446,6 +487,8 @@ arguments = _some(
         "spotmix_conn_id": _conn_ids,
         "kubernetes_conn_id": _conn_ids,
         "policy": _policies,
+        "groups": _groups,
+        "success_policy": _quorums,
         "driver_log_lines": st.integers(-1, 5) | junk,
         "delete_on_termination": st.booleans() | junk,
         "deferrable": st.booleans() | junk,

@@ -15,11 +15,22 @@ from hypothesis.strategies import SearchStrategy
 from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.kube.config import ClusterConfig
 from airflow_provider_spotmix.kube.errors import ConfigError
-from tests.fuzz.inputs import LARGE, SECRET, SMALL, Task, connections, grouped_tasks, kubeconfigs, plain_tasks, tasks
+from tests.fuzz.inputs import (
+    LARGE,
+    SECRET,
+    SMALL,
+    Task,
+    connections,
+    group_tasks,
+    kubeconfigs,
+    plain_tasks,
+    pool_tasks,
+    tasks,
+)
 from tests.fuzz.path import outcome
 from tests.fuzz.validity import check_error, check_plan
 
-few = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
 _seen: Counter[str] = Counter()
 
 
@@ -61,7 +72,8 @@ def check_kubeconfig(text: str) -> None:
 PROPERTIES: list[tuple[SearchStrategy[Any], Callable[[Any], None]]] = [
     (tasks(), check),
     (plain_tasks(), check),
-    (grouped_tasks(), check),
+    (group_tasks(), check),
+    (pool_tasks(), check),
     (connections(), check_connection),
     (kubeconfigs(), check_kubeconfig),
 ]
@@ -80,7 +92,13 @@ def test_a_field_that_is_wrong_is_named(task: Task) -> None:
 
 
 @few
-@given(grouped_tasks())
+@given(pool_tasks())
+def test_any_pools_are_used_or_refused(task: Task) -> None:
+    check(task)
+
+
+@few
+@given(group_tasks())
 def test_any_groups_are_planned_or_refused(task: Task) -> None:
     check(task)
 

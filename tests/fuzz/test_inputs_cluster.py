@@ -15,7 +15,7 @@ from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.lab.api import ApiError
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.manifests.pod_template import expressions
-from tests.fuzz.inputs import SMALL, Task, plain_tasks, pool_lists
+from tests.fuzz.inputs import Task, plain_tasks, pool_tasks
 from tests.fuzz.path import outcome
 
 pytestmark = pytest.mark.cluster
@@ -81,11 +81,10 @@ def test_an_executor_can_be_put_on_every_pool_that_is_taken(lab: Lab, place: str
     plans = 0
 
     @sample
-    @given(pool_lists())
-    def check(pools: Any) -> None:
+    @given(pool_tasks())
+    def check(task: Task) -> None:
         nonlocal plans
-        count = len(json.loads(pools) if isinstance(pools, str) else pools)
-        plan = outcome(Task({"template_spec": SMALL, "pools": pools, "ratio": ":".join("1" * count)}))
+        plan = outcome(task)
         for pool in plan.spec.pools if isinstance(plan, FleetPlan) else ():
             plans += 1
             assert not refused(lab, PODS, place, on(pool))

@@ -20,7 +20,7 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _FIELD = re.compile(
-    r"policy|price|currency|in_cluster|kube_?config|context|ratio|on_demand_base|placement|pool|namespace|name|application|template_spec|connection|spec|metadata|kind"
+    r"groups?|policy|price|currency|in_cluster|kube_?config|context|ratio|on_demand_base|placement|pool|namespace|name|application|template_spec|connection|spec|metadata|kind"
     r"|apiVersion|\S+ is |\S+ has "
 )
 # The person's, but ours to say.
@@ -48,10 +48,14 @@ def check_plan(plan: FleetPlan, application: Mapping[str, Any] | None) -> None:
     assert msgspec.convert(sent, FleetSpec) == plan.spec
     assert plan.spec.executors >= 1
     assert sum(plan.spec.mix.seats(min(plan.spec.executors, 50)).values()) == min(plan.spec.executors, 50)
+    assert plan.spec.mix.on_demand_base <= plan.spec.executors or any(each.dynamic for each in plan.spec.applications)
     check_pools(plan.spec)
+    assert [each["metadata"]["name"] for each in applications] == [
+        each.name for each in plan.spec.applications if not each.replaces
+    ]
     for each in applications:
         check_application(each, plan.spec)
-        if application is not None:
+        if application is not None and plan.spec.placement != "groups":
             check_kept(application, each, (), _SHARED if plan.spec.placement == "groups" else ())
 
 
@@ -97,7 +101,17 @@ def check_application(application: Mapping[str, Any], spec: FleetSpec) -> None:
             assert wanted <= {each["key"] for each in term["matchExpressions"]}
     assert all(isinstance(value, str) for value in parts["sparkConf"].values())
     assert not parts["executor"].get("affinity")
+    assert parts["sparkConf"].get("spark.kubernetes.namespace", spec.namespace) == spec.namespace
     assert (parts.get("mode") or "cluster") == "cluster"
+
+
+def check_group(application: Mapping[str, Any], spec: FleetSpec) -> None:
+    """Executors of a group are born on its pool."""
+    (own,) = (each for each in spec.applications if each.name == application["metadata"]["name"])
+    executor, pool = application["spec"]["executor"], spec.pool(own.pool)
+    assert executor["instances"] == own.executors >= 1
+    assert pool.node_selector.items() <= (executor["template"]["spec"].get("nodeSelector") or {}).items()
+    assert GATE not in (executor["template"]["spec"].get("schedulingGates") or [])
 
 
 def check_labels(found: Mapping[str, Any]) -> None:

@@ -44,18 +44,18 @@ def read_document(found: Any, field: str) -> dict[str, Any]:
             f"{field} is {shown(found)}, no mapping; give a SparkApplication, or the path of one that ends with .yaml,"
             " .yml or .json"
         )
-    plain: dict[str, Any] = _Plain(field).of(found, "", 0)
-    return plain
+    document: dict[str, Any] = _Plain(field).of(found, "", 0)
+    return document
 
 
-def plain_value(found: Any, field: str) -> Any:
-    """Return what JSON can say of a value.
+def plain(value: Any, field: str) -> Any:
+    """Copy a value that is no document of its own, such as an argument, into what JSON can say.
 
     Raises:
-        InvalidInputError: it holds something else.
+        InvalidInputError: it holds something else; the message names the place in ``field``.
 
     """
-    return _Plain(field).of(found, field, 0)
+    return _Plain(field).of(value, field, 0)
 
 
 def _parse(text: str, field: str) -> Any:
