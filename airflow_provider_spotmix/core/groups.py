@@ -1,7 +1,7 @@
 """Groups: which of a fleet's applications are lost and get a second attempt, and when the fleet's outcome is certain.
 
 A group's first attempt is lost when its application failed after the infrastructure had taken executors from it, and
-none had failed by itself; or when it has asked for executors for too long while none of them ran. It gets one second
+none had failed by itself; or when it has asked for executors in vain for too long. It gets one second
 attempt, on on-demand. One that has succeeded is committed and never repeated.
 """
 
@@ -64,7 +64,7 @@ def resubmit_lost(turn: Turn) -> None:
 
 
 def find_starved(turn: Turn) -> None:
-    """Find the groups that have asked for executors for too long while none ran. Those that ask for none are busy."""
+    """Find the groups that ask for executors in vain for too long. Those that ask for none are busy."""
     patience = turn.state.spec.policy.group_lost_seconds
     for second in turn.state.spec.second_attempts:
         app = turn.state.applications[second.replaces]
@@ -74,7 +74,7 @@ def find_starved(turn: Turn) -> None:
         if since != app.starved_since:
             turn.application(app.name, starved_since=since)
         if since is not None and turn.at - since >= patience:
-            _begin(turn, second, "starved", f"none of its executors has run for {turn.at - since:.0f} s")
+            _begin(turn, second, "starved", f"no node has taken an executor of it for {turn.at - since:.0f} s")
 
 
 def resubmission_answered(turn: Turn, name: str, *, done: bool = False) -> None:
@@ -154,9 +154,9 @@ def _why_lost(state: FleetState, app: ApplicationState) -> str:
 
 
 def _is_starved(app: ApplicationState) -> bool:
-    """Whether executors are asked for (so its driver runs) and none of them does."""
-    phases = {e.pod.phase for e in app.executors.values() if not (e.released or e.pod.deleting)}
-    return "Pending" in phases and "Running" not in phases
+    """Whether executors are asked for (so its driver runs) and no node has taken one. An image may take its time."""
+    live = [e.pod for e in app.executors.values() if not (e.released or e.pod.deleting or e.pod.ended)]
+    return bool(live) and not any(pod.node for pod in live)
 
 
 def _begin(turn: Turn, second: ApplicationSpec, cause: str, reason: str) -> Resubmission:

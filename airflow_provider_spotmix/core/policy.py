@@ -16,8 +16,8 @@ class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
             expires; with a fixed number of executors a vacant seat never expires.
         startup_timeout_seconds: an application whose driver has not begun to run this long after its creation is given
             up; 0 for never. Counted from the creation that the API server notes, whoever looks after it since.
-        group_lost_seconds: how long a group on spot may ask for executors while none of its own runs, before it is
-            submitted again on on-demand.
+        group_lost_seconds: how long a group on spot may ask for executors while no node takes one and none runs, before
+            it is submitted again on on-demand.
 
     """
 

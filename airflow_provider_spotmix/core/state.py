@@ -67,9 +67,9 @@ class Replacement(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Resubmission(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A lost group that was submitted again.
 
-    ``cause``: ``lost`` (the application failed after the infrastructure had taken executors), ``starved`` (none of its
-    executors has run for too long), ``found`` (an earlier controller has begun it, why is not known). ``void``: it
-    turned out that there was nothing to resubmit.
+    ``cause``: ``lost`` (the application failed after the infrastructure had taken executors), ``starved`` (no node
+    has taken an executor of it for too long), ``found`` (an earlier controller has begun it, why is not known).
+    ``void``: it turned out that there was nothing to resubmit.
     """
 
     at: float

@@ -178,7 +178,7 @@ def test_a_group_that_starves_is_submitted_again_after_its_patience() -> None:
     decision = after(state, tick(309), tick(310))
     assert resubmits(decision.actions) == [(A, AGAIN, ON_DEMAND)]
     assert told(decision)[0] == (
-        "group g0 is lost (etl-0: none of its executors has run for 300 s): submitting it again on on-demand"
+        "group g0 is lost (etl-0: no node has taken an executor of it for 300 s): submitting it again on on-demand"
     )
 
 
@@ -191,6 +191,7 @@ def test_a_group_that_never_got_an_executor_starves_too() -> None:
     "events",
     [
         pytest.param([seen(up(3), 100)], id="one-runs-again"),
+        pytest.param([seen(born(3, node="spot-9"), 100)], id="one-is-being-started"),
         pytest.param([gone(born(n), 100, app=A, submission=f"{A}-1") for n in (3, 4)], id="it-asks-for-none"),
     ],
 )
