@@ -39,7 +39,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything that decides how a fleet is placed and looked after.
 
     ``applications`` has every object that may ever be this fleet's: also the second attempts, which exist only if they
-    are needed. ``quorum``: how many groups have to succeed; 0 for all of them.
+    are needed. ``quorum``: how many groups have to succeed; 0 for all of them. ``identity``: of the try that looks
+    after it, as it is written on its applications; empty in what earlier versions stored, which then matches any.
     """
 
     fleet_id: str
@@ -52,6 +53,7 @@ class FleetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     placement: str = "template"
     backend: str = "kubeflow"
     quorum: int = 0
+    identity: str = ""
 
     def pool(self, name: str) -> Pool:
         """Return the pool of that name.

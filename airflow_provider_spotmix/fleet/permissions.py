@@ -36,6 +36,12 @@ def grants(backend_name: str = "kubeflow") -> tuple[Grant, ...]:
     """Return what a fleet of that backend needs."""
     return (
         Grant(backend(backend_name).resource, ("get", "list", "watch", "create", "delete"), "run the application"),
+        Grant(
+            backend(backend_name).resource,
+            ("patch",),
+            "take over the fleet of an earlier try",
+            without="a fleet that an earlier try left running is deleted and submitted again, not taken over",
+        ),
         Grant(PODS, ("get", "list", "watch", "patch", "delete"), "place executors; remove those of dead nodes"),
         Grant(PODS, ("patch",), "tell Spark that a dead node's executor is gone", "status"),
         Grant(PODS, ("get",), "the end of the driver's log", "log"),

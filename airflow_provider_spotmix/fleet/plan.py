@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -26,7 +29,7 @@ from airflow_provider_spotmix.fleet.checks import (
     check_quorum,
 )
 from airflow_provider_spotmix.manifests import labels, spark_conf
-from airflow_provider_spotmix.manifests.identity import Identity, application_name
+from airflow_provider_spotmix.manifests.identity import Identity, application_name, own_suffix
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.placements import placement as placement_named
 from airflow_provider_spotmix.placements.base import Draft, Groups
@@ -53,6 +56,7 @@ def plan_fleet(
     object_labels: Mapping[str, str] | None = None,
     name: str | None = None,
     keep: bool = False,
+    is_name_unique: bool = True,
     groups: Groups = None,
     quorum: int = 0,
 ) -> FleetPlan:
@@ -71,6 +75,7 @@ def plan_fleet(
         object_labels: further labels of the application and its pods.
         name: base of the application's name; by default the manifest's.
         keep: whether a person wants to keep the applications when they are over.
+        is_name_unique: whether names get a suffix that no other fleet's have.
         groups: for placement ``groups``, how many or which; by default one for each pool of the mix.
         quorum: how many groups have to succeed; 0 for all.
 
@@ -96,7 +101,7 @@ def plan_fleet(
         fleet_id=identity.fleet_id,
         namespace=namespace,
         applications=tuple(
-            _first_attempt(api, draft, each, application_name(base, identity, draft.suffix))
+            _first_attempt(api, draft, each, application_name(base, identity, draft.suffix, is_unique=is_name_unique))
             for draft, each in zip(drafts, manifests, strict=True)
         ),
         mix=_mix_of(drafts, mix) if isinstance(groups, tuple) else mix,
@@ -106,13 +111,33 @@ def plan_fleet(
         placement=placement,
         backend=backend,
         quorum=quorum,
+        identity=identity.text,
     )
     annotations = _annotations(identity, keep=keep)
+    annotations[labels.INPUT] = _digest(manifest, base, spec.mix, pools, namespace, placement, backend, groups, quorum)
     rendered = tuple(
         api.render(each, _overlay(draft, app, spec, annotations, object_labels or {}))
         for each, draft, app in zip(manifests, drafts, spec.applications, strict=True)
     )
-    return FleetPlan(spec=_with_second_attempts(spec, drafts, base, identity), applications=rendered)
+    with_second = _with_second_attempts(spec, drafts, base, identity, is_name_unique=is_name_unique)
+    return FleetPlan(spec=with_second, applications=rendered)
+
+
+def of_fleet(spec: FleetSpec, fleet_id: str) -> FleetSpec:
+    """The same for another fleet's applications, which were planned from the same input."""
+
+    def renamed(name: str) -> str:
+        base = name.removesuffix(own_suffix(spec.fleet_id))
+        return base if base == name else base + own_suffix(fleet_id)
+
+    applications = (replace(app, name=renamed(app.name), replaces=renamed(app.replaces)) for app in spec.applications)
+    return replace(spec, fleet_id=fleet_id, applications=tuple(applications))
+
+
+def _digest(*given: object) -> str:
+    """Tells whether two tries would submit the same. What changes from try to try (labels, identity) is no part."""
+    text = json.dumps(msgspec.to_builtins(given), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _first_attempt(api: Backend, draft: Draft, manifest: Mapping[str, Any], name: str) -> ApplicationSpec:
@@ -128,12 +153,14 @@ def _first_attempt(api: Backend, draft: Draft, manifest: Mapping[str, Any], name
     )
 
 
-def _with_second_attempts(spec: FleetSpec, drafts: Sequence[Draft], base: str, identity: Identity) -> FleetSpec:
+def _with_second_attempts(
+    spec: FleetSpec, drafts: Sequence[Draft], base: str, identity: Identity, *, is_name_unique: bool
+) -> FleetSpec:
     """List what may take the place of the groups on spot, so that nobody who deletes the fleet has to look for it."""
     second = tuple(
         replace(
             first,
-            name=application_name(base, identity, f"{draft.suffix}r"),
+            name=application_name(base, identity, f"{draft.suffix}r", is_unique=is_name_unique),
             pool=spec.fallback_pool,
             replaces=first.name,
         )

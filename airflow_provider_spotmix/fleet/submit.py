@@ -22,6 +22,7 @@ from airflow_provider_spotmix.kube.errors import (
 from airflow_provider_spotmix.kube.objects import Raw
 from airflow_provider_spotmix.kube.retry import Backoff, harmless_to_repeat
 from airflow_provider_spotmix.manifests import labels
+from airflow_provider_spotmix.manifests.identity import TaskRef
 
 Tell = Callable[[str, bool], None]
 
@@ -170,6 +171,8 @@ def _must_be_ours(found: Raw, identity: str) -> None:
     name = found.metadata.name
     theirs = found.metadata.annotations.get(labels.IDENTITY, "")
     if theirs != identity:
+        task = TaskRef.read(found.metadata.annotations.get(labels.TASK, ""))
+        theirs = f"{theirs} ({task})" if task else theirs
         raise FleetConflictError(
             f"{found.kind or 'application'} {name} exists and belongs to {theirs or 'nobody of this provider'}, not to"
             f" {identity}; give this task another name, or delete the other one"
@@ -178,13 +181,18 @@ def _must_be_ours(found: Raw, identity: str) -> None:
         raise FleetConflictError(f"{found.kind or 'application'} {name} is being deleted; try again when it is gone")
 
 
+def _is_still_ours(spec: FleetSpec, found: Raw) -> bool:
+    """A later try may have taken it over."""
+    return spec.identity in ("", found.metadata.annotations.get(labels.IDENTITY, ""))
+
+
 async def _delete(kube: Kube, spec: FleetSpec, name: str) -> None:
     """Delete one application if it is this fleet's."""
     resource = backend(spec.backend).resource
     while True:
         try:
             found = await kube.get(resource, name, spec.namespace)
-            if found.metadata.labels.get(labels.FLEET) == spec.fleet_id:
+            if found.metadata.labels.get(labels.FLEET) == spec.fleet_id and _is_still_ours(spec, found):
                 uid = found.metadata.uid
                 await kube.delete(resource, name, spec.namespace, propagation_policy="Background", uid=uid)
         except NotFound:

@@ -26,6 +26,8 @@ class TaskRef(Struct, frozen=True, kw_only=True):
         run_id: the run.
         map_index: -1 when the task is not mapped.
         try_number: 1 for the first.
+        run: tells apart runs of one ``run_id``, of which the earlier was deleted, and what was before a task of the run
+            was cleared from what came after; empty when Airflow does not say.
 
     """
 
@@ -34,6 +36,7 @@ class TaskRef(Struct, frozen=True, kw_only=True):
     run_id: str
     map_index: int = -1
     try_number: int = 1
+    run: str = ""
 
     @property
     def text(self) -> str:
@@ -78,8 +81,10 @@ class Identity(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
 
-def application_name(base: str, identity: Identity, group: str = "") -> str:
+def application_name(base: str, identity: Identity, group: str = "", *, is_unique: bool = True) -> str:
     """Name of an application: what a person calls it, which group of it, plus a suffix that is the fleet's own.
+
+    Without that suffix (``is_unique=False``) it is exactly what the person calls it, and not shortened.
 
     Raises:
         InvalidInputError: ``base`` is no DNS-1035 label; the operators refuse those.
@@ -90,4 +95,16 @@ def application_name(base: str, identity: Identity, group: str = "") -> str:
             f"metadata.name {base!r} is no valid application name: lower-case letters, digits and '-', starting with a"
             " letter, ending with a letter or digit"
         )
-    return f"{base[: MAX_NAME - _SUFFIX - 1 - len(group)].rstrip('-')}{group}-{identity.fleet_id[:_SUFFIX]}"
+    if not is_unique:
+        if len(base + group) > MAX_NAME:
+            raise InvalidInputError(
+                f"the application is named {base + group!r}, {len(base + group)} characters long; shorten it to"
+                f" {MAX_NAME}, or let random_name_suffix be True, which does"
+            )
+        return base + group
+    return f"{base[: MAX_NAME - _SUFFIX - 1 - len(group)].rstrip('-')}{group}{own_suffix(identity.fleet_id)}"
+
+
+def own_suffix(fleet_id: str) -> str:
+    """The end of the names of a fleet's applications that no other fleet's have."""
+    return f"-{fleet_id[:_SUFFIX]}"

@@ -16,6 +16,7 @@ RESUBMISSION_GATE = "spotmix.io/resubmission"
 
 IDENTITY = "spotmix.io/identity"
 TASK = "spotmix.io/task"
+INPUT = "spotmix.io/input"
 KEEP = "spotmix.io/keep"
 REASON = "spotmix.io/placement-reason"
 MANAGED_BY = "spotmix.io/managed-by"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,35 +21,47 @@ class ClusterWork:
         self.cluster = cluster
         self._tell = tell
 
-    async def submit(self, plan: FleetPlan) -> None:
-        """Submit the fleet, in place of earlier tries'."""
+    async def submit(self, plan: FleetPlan, *, reattach: bool, note: Callable[[FleetSpec], None]) -> None:
+        """Submit the fleet, or take over an earlier try's; note the one that is looked after from now on."""
         from airflow_provider_spotmix.operators.submission import submit_patiently
 
         async with self._client() as kube:
-            await submit_patiently(kube, plan, tell=self._tell)
+            note(await submit_patiently(kube, plan, reattach=reattach, tell=self._tell))
 
-    async def run(self, plan: FleetPlan) -> dict[str, Any]:
+    async def run(self, plan: FleetPlan, *, reattach: bool, note: Callable[[FleetSpec], None]) -> dict[str, Any]:
         """Submit and look after the fleet in this worker; return an event as the trigger's."""
         from airflow_provider_spotmix.core.errors import SpotmixError
         from airflow_provider_spotmix.fleet.hub import Hub
         from airflow_provider_spotmix.fleet.runner import run_fleet
 
-        hub = Hub.shared()
+        hub, noted = Hub.shared(), [plan.spec]
         try:
-            await self.submit(plan)
-            report = await run_fleet(hub, self.cluster, plan.spec, tell=self._tell)
+            await self.submit(plan, reattach=reattach, note=noted.append)
+            note(noted[-1])
+            report = await run_fleet(hub, self.cluster, noted[-1], tell=self._tell)
         except SpotmixError as error:
             return {"error": str(error)}
         finally:
             await hub.close()
         return {"report": report.to_dict()}
 
-    async def tell_driver_logs(self, spec: FleetSpec, lines: int) -> None:
-        """Show the end of each driver's log."""
+    async def fleet_of(self, plan: FleetPlan) -> FleetSpec:
+        """The fleet that this try looks after, be it an earlier one's."""
+        from airflow_provider_spotmix.operators.earlier_tries import fleet_of
+
+        async with self._client() as kube:
+            return await fleet_of(kube, plan)
+
+    async def tell_end(self, spec: FleetSpec, *, lines: int, failed: bool, events: bool) -> str:
+        """Show the end of each driver's log, and the Events of a failed fleet; return what its pods say of why."""
+        from airflow_provider_spotmix.fleet.driver_end import tell_events, why_drivers_failed
         from airflow_provider_spotmix.fleet.driver_log import tell_driver_logs
 
         async with self._client() as kube:
             await tell_driver_logs(kube, spec, lines=lines, tell=self._tell)
+            if failed and events:
+                await tell_events(kube, spec, tell=self._tell)
+            return await why_drivers_failed(kube, spec) if failed else ""
 
     async def delete(self, spec: FleetSpec) -> None:
         """Delete the fleet."""

@@ -104,8 +104,17 @@ def identity(context: Context) -> Identity:
         run_id=ti.run_id,
         map_index=-1 if ti.map_index is None else ti.map_index,
         try_number=ti.try_number,
+        run=_run_of(context),
     )
     return Identity(instance=instance_name(), task_instance=str(ti.id), task=task)
+
+
+def _run_of(context: Context) -> str:
+    """Tells a run from a deleted one of the same run_id, and from itself before a task of it was cleared."""
+    run: Any = context["dag_run"]
+    if run is None or run.start_date is None:
+        return ""
+    return f"{run.start_date.isoformat()}/{getattr(run, 'clear_number', None) or 0}"
 
 
 def task_labels(context: Context) -> dict[str, str]:

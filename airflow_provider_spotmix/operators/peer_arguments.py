@@ -21,8 +21,11 @@ SAME = frozenset({
     "image",
     "in_cluster",
     "kubernetes_conn_id",
+    "log_events_on_failure",
     "name",
     "namespace",
+    "random_name_suffix",
+    "reattach_on_restart",
     "startup_timeout_seconds",
     "template_spec",
 })  # fmt: skip
@@ -45,9 +48,6 @@ _CALLBACK = "use on_execute_callback, on_success_callback or on_failure_callback
 
 # name: what to do instead
 REFUSED: Mapping[str, str] = {
-    "reattach_on_restart": _LEAVE_OUT,
-    "random_name_suffix": _LEAVE_OUT,
-    "log_events_on_failure": _LEAVE_OUT,
     "active_deadline_seconds": "set execution_timeout of the task",
     "affinity": _template("affinity"),
     "annotations": _both("annotations"),

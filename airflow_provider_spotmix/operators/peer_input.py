@@ -20,7 +20,7 @@ _ROLES = ("driver", "executor")
 # What a container gets in relation to the memory that Spark is given: 40 % for overhead, as for jobs in Python.
 _OVERHEAD = 1.4
 _MEGABYTES = {"m": 1, "M": 1, "Mi": 1, "g": 1024, "G": 1024, "Gi": 1024}
-_CLUSTER = {"in_cluster": "in_cluster", "kube_config_file": "config_file", "cluster_context": "cluster_context"}
+CLUSTER = {"in_cluster": "in_cluster", "kube_config_file": "config_file", "cluster_context": "cluster_context"}
 
 
 def unwrap(document: Json, field: str) -> tuple[Json, Json]:
@@ -51,18 +51,18 @@ def _merge(application: Json, section: Json) -> Json:
     if not all(isinstance(spec.get(role), dict) for role in _ROLES):
         return {}  # no application: who checks it says so
     for key, value in section.items():
-        if key not in _CLUSTER and key not in _SECTION:
+        if key not in CLUSTER and key not in SECTION:
             raise InvalidInputError(
                 f"kubernetes has {shown(key)}, with which SparkKubernetesOperator does nothing; remove it (it knows"
-                f" {', '.join([*_CLUSTER, *_SECTION])})"
+                f" {', '.join([*CLUSTER, *SECTION])})"
             )
-        if key in _SECTION and value:
-            _SECTION[key](spec, value, at("kubernetes", key))
+        if key in SECTION and value:
+            SECTION[key](spec, value, at("kubernetes", key))
     if spec.get("labels"):
         found = _mapping(spec.pop("labels"), "spec.labels")
         for role in _ROLES:
             spec[role]["labels"] = {**found, **_mapping(spec[role].get("labels"), f"spec.{role}.labels")}
-    return {_CLUSTER[key]: section[key] for key in _CLUSTER if section.get(key)}
+    return {CLUSTER[key]: section[key] for key in CLUSTER if section.get(key)}
 
 
 def _env_vars(spec: Json, value: Any, field: str) -> None:
@@ -121,7 +121,7 @@ def _affinity(spec: Json, value: Any, field: str) -> None:
         pod["affinity"] = _mapping(value, field)
 
 
-_SECTION: Mapping[str, Callable[[Json, Any, str], None]] = {
+SECTION: Mapping[str, Callable[[Json, Any, str], None]] = {
     "env_vars": _env_vars,
     "env_from": _append_to_roles("envFrom"),
     "from_env_config_map": _env_from("configMapRef"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from airflow_provider_spotmix.operators.arguments import check_counts, check_flags, with_startup_timeout
+from airflow_provider_spotmix.operators.ending import has_failed, is_over, report_of
 from airflow_provider_spotmix.operators.peer_arguments import without_peers
 from airflow_provider_spotmix.operators.worker import Work
 
@@ -59,6 +60,10 @@ class SparkFleetOperator(BaseOperator):
         startup_timeout_seconds: how long a driver may take until it runs; by default what the policy says.
         get_logs: show the end of each driver's log when it is over.
         driver_log_lines: lines of each driver's log to show at the end; 0 for none.
+        log_events_on_failure: when the application fails, show the last Events of it and its driver.
+        random_name_suffix: end the application's name with a suffix that no other try has; False: the exact name.
+        reattach_on_restart: take over the fleet that an earlier try left running, if it is what this try would submit;
+            False: delete it first.
         delete_on_termination: delete the application when it is over, whatever its outcome. One that may still run when
             the task is over (killed, timed out) is always deleted.
         deferrable: look after the fleet in the triggerer, which outlives workers; False: in the worker, for a person
@@ -112,6 +117,9 @@ class SparkFleetOperator(BaseOperator):
         startup_timeout_seconds: float | None = None,
         get_logs: bool = True,
         driver_log_lines: int = 100,
+        log_events_on_failure: bool = False,
+        random_name_suffix: bool = True,
+        reattach_on_restart: bool = True,
         delete_on_termination: bool = True,
         deferrable: bool = True,
         **kwargs: Any,
@@ -120,8 +128,15 @@ class SparkFleetOperator(BaseOperator):
         if (application_file is None) == (template_spec is None):
             raise ValueError("give exactly one of application_file and template_spec")
         check_counts(driver_log_lines=driver_log_lines)
-        check_flags(get_logs=get_logs, delete_on_termination=delete_on_termination, deferrable=deferrable)
-        check_flags(**({} if in_cluster is None else {"in_cluster": in_cluster}))
+        check_flags(
+            get_logs=get_logs,
+            log_events_on_failure=log_events_on_failure,
+            random_name_suffix=random_name_suffix,
+            reattach_on_restart=reattach_on_restart,
+            delete_on_termination=delete_on_termination,
+            deferrable=deferrable,
+            **({} if in_cluster is None else {"in_cluster": in_cluster}),
+        )
         self.policy = with_startup_timeout(policy, startup_timeout_seconds)
         self.application_file = application_file
         self.template_spec = template_spec
@@ -143,6 +158,9 @@ class SparkFleetOperator(BaseOperator):
         self.startup_timeout_seconds = startup_timeout_seconds
         self.get_logs = get_logs
         self.driver_log_lines = driver_log_lines
+        self.log_events_on_failure = log_events_on_failure
+        self.random_name_suffix = random_name_suffix
+        self.reattach_on_restart = reattach_on_restart
         self.delete_on_termination = delete_on_termination
         self.deferrable = deferrable
         self._cluster_work: ClusterWork | None = None
@@ -156,15 +174,16 @@ class SparkFleetOperator(BaseOperator):
         self._in_cluster()
         plan = self._plan(context, self.log.info)
         self._running = plan.spec
+        how: Any = {"reattach": self.reattach_on_restart, "note": self._note}
         if not self.deferrable:
-            return self._finish(lambda: self._work(lambda: self._in_cluster().run(plan)))
+            return self._finish(lambda: self._work(lambda: self._in_cluster().run(plan, **how)))
         try:
-            self._work(lambda: self._in_cluster().submit(plan))
+            self._work(lambda: self._in_cluster().submit(plan, **how))
         except BaseException:
             self._delete_running()
             raise
         self.defer(
-            trigger=self._trigger(plan.spec), method_name="execute_complete", timeout=self._time_left(context["ti"])
+            trigger=self._trigger(self._running), method_name="execute_complete", timeout=self._time_left(context["ti"])
         )
         raise AssertionError("defer() does not return")  # pragma: no cover
 
@@ -227,6 +246,7 @@ class SparkFleetOperator(BaseOperator):
             object_labels=task_labels(context),
             name=self.name,
             keep=not self.delete_on_termination,
+            is_name_unique=self.random_name_suffix,
         )
 
     def _application(self) -> Application:
@@ -271,22 +291,35 @@ class SparkFleetOperator(BaseOperator):
         """Wait for the fleet's end and return its report; leave no fleet behind that may still run."""
         try:
             event = wait()
-            self._show_driver_logs()
-            if not self.delete_on_termination and _is_over(event):
+            why = self._tell_end(event)
+            if not self.delete_on_termination and is_over(event):
                 self._running = None  # it is over, and the person wants to look at it
-            return self._outcome(event)
+            self._tell_costs(event)
+            report = report_of(event, why)
+            self.log.info("executors by pool: %s; %d interruptions", report["initial"], len(report["interruptions"]))
+            return report
         finally:
             self._delete_running()
 
-    def _show_driver_logs(self) -> None:
-        """Show the end of the drivers' logs. Not in the trigger: Airflow loses a burst of lines before its event."""
-        spec = self._running
-        if spec is None or not self.get_logs or not self.driver_log_lines:
-            return
+    def _tell_end(self, event: Mapping[str, Any]) -> str:
+        """Show what a person looks at first, and return what the drivers' pods say of a failure.
+
+        Not in the trigger: Airflow loses a burst of lines before its event.
+        """
+        spec, failed = self._running, has_failed(event)
+        lines = self.driver_log_lines if self.get_logs else 0
+        if spec is None or not (lines or failed):
+            return ""
+        what: Any = {"lines": lines, "failed": failed, "events": self.log_events_on_failure}
         try:
-            Work().run(lambda: self._in_cluster().tell_driver_logs(spec, self.driver_log_lines))
+            return Work().run(lambda: self._in_cluster().tell_end(spec, **what))
         except Exception as error:  # noqa: BLE001 - the task's own outcome must not be lost over it
-            self.log.warning("cannot show the driver's log: %s", error)
+            self.log.warning("cannot show how the drivers ended: %s", error)
+            return ""
+
+    def _note(self, spec: FleetSpec) -> None:
+        """It is this fleet from now on, which an earlier try may have submitted."""
+        self._running = spec
 
     def _delete_running(self) -> None:
         """Delete the fleet, if it was not deleted before. A failure is told: the task's own outcome matters more."""
@@ -315,7 +348,8 @@ class SparkFleetOperator(BaseOperator):
     def _delete_unattended(self, context: Context) -> None:
         """Delete the fleet of this try, of which nothing is known but what can be planned again."""
         try:
-            self._running = self._plan(context, self.log.debug).spec
+            plan = self._plan(context, self.log.debug)
+            self._running = Work().run(lambda: self._in_cluster().fleet_of(plan))
             self.log.info("nobody looks after fleet %s any more: deleting it", self._running.fleet_id)
             self._delete_running()
         except Exception:  # the task has its own failure to tell
@@ -333,31 +367,13 @@ class SparkFleetOperator(BaseOperator):
             **self._where(),
         )
 
-    def _outcome(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the report of a fleet that succeeded.
-
-        Raises:
-            AirflowException: it did not.
-
-        """
+    def _tell_costs(self, event: Mapping[str, Any]) -> None:
         import msgspec
 
         from airflow_provider_spotmix.core.cost import Costs
 
-        if "error" in event:
-            raise AirflowException(event["error"])
-        report: dict[str, Any] = event["report"]
-        if report.get("costs"):
-            self.log.info("%s", msgspec.convert(report["costs"], Costs))
-        if report["result"] != "succeeded":
-            raise AirflowException(f"fleet {report['fleet']} failed: {report['message']}")
-        self.log.info("executors by pool: %s; %d interruptions", report["initial"], len(report["interruptions"]))
-        return report
+        if costs := event.get("report", {}).get("costs"):
+            self.log.info("%s", msgspec.convert(costs, Costs))
 
     def _tell(self, message: str, warning: bool) -> None:
         (self.log.warning if warning else self.log.info)("%s", message)
-
-
-def _is_over(event: Mapping[str, Any]) -> bool:
-    """Whether nothing of the fleet may still run."""
-    return "report" in event and not any(app.get("given_up") for app in event["report"]["applications"])

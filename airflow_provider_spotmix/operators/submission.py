@@ -9,9 +9,10 @@ from airflow_provider_spotmix.fleet import preflight
 from airflow_provider_spotmix.fleet.submit import submit
 from airflow_provider_spotmix.kube.errors import KubeError
 from airflow_provider_spotmix.kube.retry import Backoff, harmless_to_repeat
-from airflow_provider_spotmix.operators.earlier_tries import end_earlier_tries
+from airflow_provider_spotmix.operators.earlier_tries import follow_earlier_tries
 
 if TYPE_CHECKING:
+    from airflow_provider_spotmix.core.spec import FleetSpec
     from airflow_provider_spotmix.fleet.plan import FleetPlan
     from airflow_provider_spotmix.fleet.submit import Tell
     from airflow_provider_spotmix.kube.client import Kube
@@ -21,9 +22,11 @@ PATIENCE_SECONDS = 120.0
 
 
 async def submit_patiently(
-    kube: Kube, plan: FleetPlan, *, tell: Tell, patience_seconds: float = PATIENCE_SECONDS
-) -> None:
-    """Submit the fleet in place of earlier tries'; wait for an API server that is away, but not longer than that.
+    kube: Kube, plan: FleetPlan, *, tell: Tell, reattach: bool = False, patience_seconds: float = PATIENCE_SECONDS
+) -> FleetSpec:
+    """Submit the fleet in place of earlier tries', or take one over that runs; return the fleet that runs now.
+
+    An API server that is away is waited for, but not longer than that.
 
     Raises:
         ClusterNotReadyError: something is missing there.
@@ -36,8 +39,10 @@ async def submit_patiently(
     while True:
         try:
             await preflight.require(kube, plan.spec, tell=tell)
-            await end_earlier_tries(kube, plan, tell=tell)
-            return await submit(kube, plan, tell=tell)
+            adopted = await follow_earlier_tries(kube, plan, reattach=reattach, tell=tell)
+            if adopted is None:
+                await submit(kube, plan, tell=tell)
+            return adopted or plan.spec
         except KubeError as error:
             wait = backoff.next_seconds()
             if not harmless_to_repeat(error, repeatable=True) or asyncio.get_running_loop().time() + wait > give_up:

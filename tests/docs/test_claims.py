@@ -26,6 +26,8 @@ from airflow_provider_spotmix.hooks.choice import PriceModel, choose
 from airflow_provider_spotmix.hooks.settings import DEFAULTS, SpotmixExtra, read_pools
 from airflow_provider_spotmix.lab.signals import SIGNALS
 from airflow_provider_spotmix.manifests import labels, spark_conf
+from airflow_provider_spotmix.operators import peer_input
+from airflow_provider_spotmix.operators.peer_arguments import REFUSED, SAME
 from airflow_provider_spotmix.operators.spark_fleet import SparkFleetOperator
 from airflow_provider_spotmix.provider_info import PROVIDER_INFO
 from tests.docs.pages import ROOT, blocks, pages
@@ -100,6 +102,18 @@ def first_column(text: str) -> set[str]:
 def test_every_argument_of_the_operator_is_listed() -> None:
     arguments = set(inspect.signature(SparkFleetOperator.__init__).parameters) - {"self", "kwargs"}
     assert arguments - first_column(page("operators.md")) == set()
+
+
+def test_every_argument_of_the_peer_is_listed_with_what_becomes_of_it() -> None:
+    _, taken, refused = re.split(r"^## Arguments that are .*$", page("migration.md"), flags=re.MULTILINE)
+    assert first_column(taken) == SAME
+    rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|$", refused.partition("\n## ")[0], re.MULTILINE)
+    assert {name: remedy for names, remedy in rows for name in re.findall(r"`(\w+)`", names)} == REFUSED
+
+
+def test_every_key_of_the_peers_section_is_listed() -> None:
+    listed = {name.removeprefix("kubernetes.") for name in first_column(page("migration.md")) if "kubernetes." in name}
+    assert listed == {*peer_input.CLUSTER, *peer_input.SECTION}
 
 
 def test_templated_arguments_are_marked() -> None:

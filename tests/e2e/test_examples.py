@@ -25,6 +25,14 @@ def test_pools_of_ones_own_and_a_base(airflow: AirflowHarness) -> None:
     assert "RESULT correct" in log
 
 
+def test_a_task_of_the_peer_runs_as_it_is(airflow: AirflowHarness) -> None:
+    dag = "spotmix_migration"
+    run = airflow.api.trigger(dag)
+    assert airflow.api.wait_for_run(dag, run, timeout=300) == "success"
+    assert airflow.api.xcom(dag, run, demo.TASK_ID)["initial"] == {"spot": 2, "on-demand": 3}
+    assert "RESULT correct" in airflow.api.task_log(dag, run, demo.TASK_ID)
+
+
 def test_groups_write_their_shards(airflow: AirflowHarness) -> None:
     dag = "spotmix_groups"
     run = airflow.api.trigger(dag)

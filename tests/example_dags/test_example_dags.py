@@ -58,6 +58,7 @@ def test_every_fleet_can_be_planned(bag: DagBag) -> None:
         planned[f"{task.dag_id}.{task.task_id}"] = plan.spec.mix.seats(plan.spec.executors)
     assert planned["spotmix_minimal.checked_shuffle"] == {"spot": 2, "on-demand": 3}
     assert planned["spotmix_pools_and_base.checked_shuffle"] == {"spot-lab-a": 1, "spot-lab-b": 1, "on-demand": 3}
+    assert planned["spotmix_migration.checked_shuffle"] == {"spot": 2, "on-demand": 3}
     assert all(planned.values())
 
 

@@ -201,7 +201,7 @@ async def test_a_real_cluster_tells_each_missing_verb(lab: Lab, namespace: str) 
     admin = await cluster.connect()
     kube = await limited(cluster, user).connect()
     rules = [
-        rule("get", "list", "watch", "create", group="sparkoperator.k8s.io", resources=("sparkapplications",)),
+        rule("get", "list", "watch", "create", "patch", group="sparkoperator.k8s.io", resources=("sparkapplications",)),
         rule("get", "list", "watch", "patch", "delete", resources=("pods",)),
         rule("patch", resources=("pods/status",)),
         rule("get", resources=("pods/log",)),

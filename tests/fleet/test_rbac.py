@@ -25,8 +25,9 @@ from tests.support.played_spark import PlayedSpark
 
 RBAC = "rbac.authorization.k8s.io"
 PAGE = Path(__file__).parents[2] / "docs" / "rbac.md"
-# Asked only when a call got no answer, to see what it did, or when an application is gone, to see how it had ended.
-_AFTER_NO_ANSWER = {("get", "pods"), ("get", "leases"), ("list", "events")}
+# Asked only when a call got no answer, to see what it did, or when an application is gone, to see how it had ended;
+# and by a later try, to take a fleet over (tests/operators/test_reattach_cluster.py).
+_AFTER_NO_ANSWER = {("get", "pods"), ("get", "leases"), ("list", "events"), ("patch", "sparkapplications")}
 Rights = set[tuple[str, str]]
 
 

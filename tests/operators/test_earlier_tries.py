@@ -11,7 +11,7 @@ from airflow_provider_spotmix.backends.kubeflow import Kubeflow
 from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.fleet.submit import submit
 from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
-from airflow_provider_spotmix.operators.earlier_tries import end_earlier_tries
+from airflow_provider_spotmix.operators.earlier_tries import follow_earlier_tries
 from tests.fleet.test_plan import application, plan
 from tests.kube.memory import MemoryServer
 
@@ -48,7 +48,7 @@ async def left(server: MemoryServer) -> list[str]:
 async def test_an_earlier_try_is_deleted(state: str) -> None:
     server, told = MemoryServer(), []
     name = await submitted(server, of_try("first", try_number="1"), state)
-    await end_earlier_tries(server.client(), of_try("second"), tell=lambda *said: told.append(said))
+    await follow_earlier_tries(server.client(), of_try("second"), reattach=False, tell=lambda *said: told.append(said))
     assert await left(server) == []
     assert told == [(f"deleting {name}, which an earlier try of this task left behind", True)]
 
@@ -64,7 +64,7 @@ async def test_an_earlier_try_is_deleted(state: str) -> None:
 async def test_of_what_says_whether_it_is_kept_only_that_is_kept(keep: bool, state: str) -> None:
     server = MemoryServer()
     await submitted(server, named(keep=keep), state)
-    await end_earlier_tries(server.client(), of_try("second"), tell=lambda *_: None)
+    await follow_earlier_tries(server.client(), of_try("second"), reattach=False, tell=lambda *_: None)
     assert await left(server) == []
 
 
@@ -75,9 +75,9 @@ async def test_a_mapped_task_deletes_only_its_own() -> None:
         await submitted(server, of_try("b", map_index="4")),
         await submitted(server, of_try("c")),
     )
-    await end_earlier_tries(server.client(), of_try("second", map_index="3"), tell=lambda *_: None)
+    await follow_earlier_tries(server.client(), of_try("second", map_index="3"), reattach=False, tell=lambda *_: None)
     assert await left(server) == [other, unmapped]
-    await end_earlier_tries(server.client(), of_try("second"), tell=lambda *_: None)
+    await follow_earlier_tries(server.client(), of_try("second"), reattach=False, tell=lambda *_: None)
     assert await left(server) == [other]
     assert mapped != other
 
@@ -98,7 +98,7 @@ async def test_a_mapped_task_deletes_only_its_own() -> None:
 async def test_anything_else_is_left_alone(planned: FleetPlan, state: str) -> None:
     server = MemoryServer()
     name = await submitted(server, planned, state)
-    await end_earlier_tries(server.client(), of_try("second"), tell=lambda *_: None)
+    await follow_earlier_tries(server.client(), of_try("second"), reattach=False, tell=lambda *_: None)
     assert await left(server) == [name]
 
 
@@ -108,5 +108,5 @@ async def test_applications_of_others_are_left_alone() -> None:
     foreign: dict[str, Any] = copy.deepcopy(of_try("first").applications[0])
     del foreign["metadata"]["labels"]["spotmix.io/fleet"], foreign["metadata"]["annotations"]
     await server.client().create(Kubeflow.resource, foreign, "spark")
-    await end_earlier_tries(server.client(), of_try("second"), tell=lambda *_: None)
+    await follow_earlier_tries(server.client(), of_try("second"), reattach=False, tell=lambda *_: None)
     assert await left(server) == [foreign["metadata"]["name"]]
