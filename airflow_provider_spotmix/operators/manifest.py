@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_spotmix.core.errors import InvalidInputError, shown
-from airflow_provider_spotmix.hooks.document import read_document
+from airflow_provider_spotmix.hooks.document import plain, read_document
 from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
 from airflow_provider_spotmix.operators.peer_input import unwrap
 
@@ -55,13 +55,14 @@ def as_arguments_say(manifest: Mapping[str, Any], task_id: str, *, image: Any, c
     """Return the manifest with what the task's arguments put in its place, and named after the task if it has no name.
 
     Raises:
-        InvalidInputError: an argument is no text.
+        InvalidInputError: an argument is no text, or none that can be written.
 
     """
     fields = {"image": ("image", image), "mainApplicationFile": ("code_path", code_path)}
     for name, value in fields.values():
         if value is not None and not isinstance(value, str):
             raise InvalidInputError(f"{name} is {shown(value)}; give text")
+        plain(value, name)
     result, metadata = dict(manifest), dict(manifest.get("metadata") or {})
     if metadata.get("name") in (None, ""):
         result["metadata"] = {**metadata, "name": _name_of(task_id)}

@@ -5,6 +5,7 @@ Stops at the first failure, shrunk. The same seed makes the same inputs.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import secrets
@@ -29,17 +30,19 @@ def main(count: int, seed: int) -> None:
     logging.disable(logging.WARNING)
     print(f"seed {seed}")
     end = "\r" if sys.stdout.isatty() else "\n"
-    started, done = time.monotonic(), 0
-    while done < count:
-        for strategy, check in PROPERTIES:
-            few = hypothesis.settings(
-                max_examples=BATCH, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-            )
-            few(hypothesis.seed(seed + done)(given(strategy)(check)))()
-            done += BATCH
-        if sys.stdout.isatty() or done % REPORT == 0 or done >= count:
+    started, done, told = time.monotonic(), 0, 0
+    for strategy, check in itertools.cycle(PROPERTIES):
+        few = hypothesis.settings(
+            max_examples=BATCH, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )
+        few(hypothesis.seed(seed + done)(given(strategy)(check)))()
+        done += BATCH
+        if sys.stdout.isatty() or done // REPORT > told or done >= count:
+            told = done // REPORT
             rate = done / (time.monotonic() - started)
             print(f"{done:,} of {count:,} inputs, {rate:,.0f} a second: {outcomes()}", end=end, flush=True)
+        if done >= count:
+            break
 
 
 if __name__ == "__main__":

@@ -445,6 +445,46 @@ def group_tasks(draw: Draw) -> Task:
     return Task({"template_spec": application, "placement": "groups", "namespace": "spark", **given})
 
 
+# What SparkKubernetesOperator takes beside an application, and inside it.
+_PEERS: dict[str, Any] = {
+    "env_vars": [{"name": "A", "value": "b"}],
+    "env_from": [{"configMapRef": {"name": "a"}}],
+    "from_env_config_map": ["a"],
+    "from_env_secret": ["a"],
+    "image_pull_secrets": "a,b",
+    "volumes": [{"name": "data", "emptyDir": {}}],
+    "volume_mounts": [{"name": "data", "mountPath": "/data"}],
+    "config_map_mounts": {"settings": "/etc/settings"},
+    "affinity": {"nodeAffinity": {_REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [_ZONE]}]}}},
+    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    "node_selector": {"disk": "ssd"},
+    "in_cluster": False,
+    "cluster_context": "main",
+    "kube_config_file": None,
+}
+_RESOURCES = {"cpu": {"request": "1", "limit": 2}, "memory": {"request": "1Gi", "limit": "2Gi"}, "gpu": {"name": "a"}}
+
+
+@st.composite
+def peer_tasks(draw: Draw) -> Task:
+    """An application in SparkKubernetesOperator's own form, changed a little."""
+    application = copy.deepcopy(draw(st.sampled_from([SMALL, LARGE])))
+    names = draw(st.lists(st.sampled_from(sorted(_PEERS)), max_size=3, unique=True))
+    found = {"spark": application, "kubernetes": {name: copy.deepcopy(_PEERS[name]) for name in names}}
+    if draw(st.booleans()):
+        application["spec"][draw(st.sampled_from(["driver", "executor"]))]["container_resources"] = copy.deepcopy(
+            _RESOURCES
+        )
+    for _ in range(draw(st.integers(0, 2))):
+        change = draw(st.sampled_from([_delete, _replace, _wrap, _double, _add]))
+        inner = [path for path in places(found) if path[0] == "kubernetes" or "container_resources" in path]
+        change(draw, found, draw(st.sampled_from(inner or [("kubernetes",)])))
+        if "kubernetes" not in found:
+            found["kubernetes"] = {}
+    given = {"image": texts | junk, "code_path": texts | junk, "startup_timeout_seconds": _amounts}
+    return Task({"template_spec": found, "namespace": "spark", **draw(_some(given))})
+
+
 _groups = group_lists() | st.integers(-1, 7) | junk
 _quorums = st.sampled_from(["all", "any", 1, "2", {"quorum": 2}, '{"quorum": 1}', 9]) | junk
 _conn_ids = st.sampled_from(["spotmix_default", "nowhere", ""]) | junk
@@ -489,6 +529,11 @@ arguments = _some(
         "policy": _policies,
         "groups": _groups,
         "success_policy": _quorums,
+        "in_cluster": st.booleans() | junk,
+        "config_file": texts | junk,
+        "cluster_context": texts | junk,
+        "startup_timeout_seconds": _amounts,
+        "get_logs": st.booleans() | junk,
         "driver_log_lines": st.integers(-1, 5) | junk,
         "delete_on_termination": st.booleans() | junk,
         "deferrable": st.booleans() | junk,

@@ -23,6 +23,7 @@ from tests.fuzz.inputs import (
     connections,
     group_tasks,
     kubeconfigs,
+    peer_tasks,
     plain_tasks,
     pool_tasks,
     tasks,
@@ -74,6 +75,7 @@ PROPERTIES: list[tuple[SearchStrategy[Any], Callable[[Any], None]]] = [
     (plain_tasks(), check),
     (group_tasks(), check),
     (pool_tasks(), check),
+    (peer_tasks(), check),
     (connections(), check_connection),
     (kubeconfigs(), check_kubeconfig),
 ]
@@ -100,6 +102,12 @@ def test_any_pools_are_used_or_refused(task: Task) -> None:
 @few
 @given(group_tasks())
 def test_any_groups_are_planned_or_refused(task: Task) -> None:
+    check(task)
+
+
+@few
+@given(peer_tasks())
+def test_anything_in_the_peers_form_is_planned_or_refused(task: Task) -> None:
     check(task)
 
 

@@ -130,6 +130,7 @@ def test_what_is_rendered_is_planned(dag: DAG, monkeypatch: pytest.MonkeyPatch) 
         pytest.param({"pools": "azure"}, "pools is 'azure'; presets: karpenter", id="pools"),
         pytest.param({"placement": "magic"}, "magic", id="placement"),
         pytest.param({"template_spec": {}}, "apiVersion is None", id="application"),
+        pytest.param({"image": "\ud800"}, "image has .*, with a character that no file can hold", id="unwritable"),
         pytest.param({"name": "Daily ETL"}, "name is 'Daily ETL', no valid application name", id="name"),
     ],
 )
