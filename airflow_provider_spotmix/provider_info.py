@@ -21,8 +21,17 @@ PROVIDER_INFO: dict[str, Any] = {
     "operators": [
         {"integration-name": "Spotmix", "python-modules": ["airflow_provider_spotmix.operators.spark_fleet"]}
     ],
+    "sensors": [{"integration-name": "Spotmix", "python-modules": ["airflow_provider_spotmix.sensors.spark_fleet"]}],
     "hooks": [{"integration-name": "Spotmix", "python-modules": ["airflow_provider_spotmix.hooks.spotmix"]}],
-    "triggers": [{"integration-name": "Spotmix", "python-modules": ["airflow_provider_spotmix.triggers.spark_fleet"]}],
+    "triggers": [
+        {
+            "integration-name": "Spotmix",
+            "python-modules": [
+                "airflow_provider_spotmix.triggers.spark_fleet",
+                "airflow_provider_spotmix.triggers.spark_fleet_sensor",
+            ],
+        }
+    ],
     "plugins": [{"name": "spotmix", "plugin-class": "airflow_provider_spotmix.plugins.spotmix.SpotmixPlugin"}],
     "connection-types": [
         {

@@ -29,7 +29,7 @@ from airflow_provider_spotmix.fleet.checks import (
     check_quorum,
 )
 from airflow_provider_spotmix.manifests import labels, spark_conf
-from airflow_provider_spotmix.manifests.identity import Identity, application_name, own_suffix
+from airflow_provider_spotmix.manifests.identity import GroupNames, Identity, application_name, own_suffix
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.placements import placement as placement_named
 from airflow_provider_spotmix.placements.base import Draft, Groups
@@ -113,14 +113,14 @@ def plan_fleet(
         quorum=quorum,
         identity=identity.text,
     )
-    annotations = _annotations(identity, keep=keep)
+    complete = _with_second_attempts(spec, drafts, base, identity, is_name_unique=is_name_unique)
+    annotations = _annotations(identity, complete, keep=keep)
     annotations[labels.INPUT] = _digest(manifest, base, spec.mix, pools, namespace, placement, backend, groups, quorum)
     rendered = tuple(
         api.render(each, _overlay(draft, app, spec, annotations, object_labels or {}))
         for each, draft, app in zip(manifests, drafts, spec.applications, strict=True)
     )
-    with_second = _with_second_attempts(spec, drafts, base, identity, is_name_unique=is_name_unique)
-    return FleetPlan(spec=with_second, applications=rendered)
+    return FleetPlan(spec=complete, applications=rendered)
 
 
 def of_fleet(spec: FleetSpec, fleet_id: str) -> FleetSpec:
@@ -193,13 +193,17 @@ def _manifest(api: Backend, draft: Draft, manifest: Mapping[str, Any], pools: Se
     return part
 
 
-def _annotations(identity: Identity, *, keep: bool) -> dict[str, str]:
+def _annotations(identity: Identity, spec: FleetSpec, *, keep: bool) -> dict[str, str]:
     """Whose it is, for whoever looks at the object: a later try, a sweep, a person."""
     found = {labels.IDENTITY: identity.text, labels.MANAGED_BY: labels.MANAGER}
     if identity.task:
         found[labels.TASK] = identity.task.text
     if keep:
         found[labels.KEEP] = "true"
+    if any(app.group for app in spec.applications):
+        second = {app.replaces: (app.name,) for app in spec.applications if app.replaces}
+        attempts = tuple((app.name, *second.get(app.name, ())) for app in spec.applications if not app.replaces)
+        found[labels.GROUPS] = GroupNames(attempts=attempts, quorum=spec.quorum).text
     return found
 
 

@@ -24,6 +24,10 @@ class Voice:
             self._told[topic] = message
             self._tell(message, True)
 
+    def is_troubled(self, topic: Hashable) -> bool:
+        """Whether a trouble has been told that is not over."""
+        return topic in self._told
+
     def settled(self, topic: Hashable) -> bool:
         """The trouble is over: it may be told again when it returns. Returns whether there was any."""
         return self._told.pop(topic, None) is not None

@@ -108,3 +108,29 @@ def application_name(base: str, identity: Identity, group: str = "", *, is_uniqu
 def own_suffix(fleet_id: str) -> str:
     """The end of the names of a fleet's applications that no other fleet's have."""
     return f"-{fleet_id[:_SUFFIX]}"
+
+
+class GroupNames(Struct, frozen=True, kw_only=True):
+    """How the applications of a fleet with groups belong together, as every one of them says.
+
+    Attributes:
+        attempts: of each group, the name of its application, and of the one that may take its place.
+        quorum: how many groups have to succeed; 0 for all.
+
+    """
+
+    attempts: tuple[tuple[str, ...], ...]
+    quorum: int = 0
+
+    @property
+    def text(self) -> str:
+        """As it is written on an application's object: JSON."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def read(cls, text: str) -> GroupNames | None:
+        """Read what is written on an application's object; None when it is not that."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError:
+            return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 # Ours
 PREFIX = "spotmix.io/"
 FLEET = "spotmix.io/fleet"
@@ -17,6 +20,8 @@ RESUBMISSION_GATE = "spotmix.io/resubmission"
 IDENTITY = "spotmix.io/identity"
 TASK = "spotmix.io/task"
 INPUT = "spotmix.io/input"
+# The names that each group's attempts have, and how many groups have to succeed.
+GROUPS = "spotmix.io/groups"
 KEEP = "spotmix.io/keep"
 REASON = "spotmix.io/placement-reason"
 MANAGED_BY = "spotmix.io/managed-by"
@@ -29,3 +34,17 @@ SPARK_EXECUTOR_ID = "spark-exec-id"
 SPARK_SUBMISSION = "spark-app-selector"
 EXECUTOR_CONTAINER = "spark-kubernetes-executor"
 DRIVER_CONTAINER = "spark-kubernetes-driver"
+
+_MAX_VALUE = 63
+
+
+def label_value(text: str) -> str:
+    """Make any text a label value, in the way of the Kubernetes provider, so that both select the same pods.
+
+    Its own function would load the Kubernetes client into every task; a test holds this one to it.
+    """
+    safe = re.sub(r"^[^a-z0-9A-Z]*|[^a-zA-Z0-9_\-.]|[^a-z0-9A-Z]*$", "", text)
+    if safe != text or len(safe) > _MAX_VALUE:
+        digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:9]
+        safe = f"{safe[: _MAX_VALUE - len(digest) - 1]}-{digest}"
+    return safe.lstrip("-_.")  # where nothing valid is left of the text, theirs would begin with the hyphen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_spotmix.core.errors import InvalidInputError, shown
 from airflow_provider_spotmix.hooks.document import plain, read_document
 from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
+from airflow_provider_spotmix.manifests.labels import label_value
 from airflow_provider_spotmix.operators.peer_input import unwrap
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-_MAX_LABEL = 63
 _EXTENSIONS = (".yaml", ".yml", ".json")
 
 
@@ -132,15 +131,3 @@ def task_labels(context: Context) -> dict[str, str]:
     if ti.map_index is not None and ti.map_index >= 0:
         values["map_index"] = str(ti.map_index)
     return {key: label_value(value) for key, value in values.items()}
-
-
-def label_value(text: str) -> str:
-    """Make any text a label value, in the way of the Kubernetes provider, so that both select the same pods.
-
-    Its own function would load the Kubernetes client into every task; a test holds this one to it.
-    """
-    safe = re.sub(r"^[^a-z0-9A-Z]*|[^a-zA-Z0-9_\-.]|[^a-z0-9A-Z]*$", "", text)
-    if safe != text or len(safe) > _MAX_LABEL:
-        digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:9]
-        safe = f"{safe[: _MAX_LABEL - len(digest) - 1]}-{digest}"
-    return safe.lstrip("-_.")  # where nothing valid is left of the text, theirs would begin with the hyphen

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
+from airflow_provider_spotmix.operators.announcement import XCOM_FLEET, announcement
 from airflow_provider_spotmix.operators.arguments import check_counts, check_flags, with_startup_timeout
 from airflow_provider_spotmix.operators.ending import has_failed, is_over, report_of
 from airflow_provider_spotmix.operators.peer_arguments import without_peers
@@ -35,7 +37,8 @@ _FAIL = "__fail__"
 class SparkFleetOperator(BaseOperator):
     """Run a SparkApplication whose executors are split between pools, and keep the split through interruptions.
 
-    The return value is the fleet report (docs/operators.md has its schema).
+    The return value is the fleet report (docs/operators.md has its schema). The XCom ``spotmix_fleet`` says which fleet
+    it is as soon as it is submitted.
 
     Args:
         application_file: path of the SparkApplication's YAML or JSON, or its content. Templated.
@@ -174,7 +177,7 @@ class SparkFleetOperator(BaseOperator):
         self._in_cluster()
         plan = self._plan(context, self.log.info)
         self._running = plan.spec
-        how: Any = {"reattach": self.reattach_on_restart, "note": self._note}
+        how: Any = {"reattach": self.reattach_on_restart, "note": partial(self._note, context)}
         if not self.deferrable:
             return self._finish(lambda: self._work(lambda: self._in_cluster().run(plan, **how)))
         try:
@@ -268,6 +271,13 @@ class SparkFleetOperator(BaseOperator):
             self._cluster_work = ClusterWork(self._hook().cluster(), self._tell)
         return self._cluster_work
 
+    def _announce(self, context: Context, spec: FleetSpec) -> None:
+        """Say which fleet it is, for tasks that run beside this one. The fleet itself does not depend on it."""
+        try:
+            context["ti"].xcom_push(key=XCOM_FLEET, value=announcement(spec))
+        except Exception as error:  # noqa: BLE001 - whatever an XCom backend raises
+            self.log.warning("cannot write XCom %s: %s", XCOM_FLEET, error)
+
     def _work(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do it in such a way that `on_kill` can stop it.
 
@@ -317,9 +327,10 @@ class SparkFleetOperator(BaseOperator):
             self.log.warning("cannot show how the drivers ended: %s", error)
             return ""
 
-    def _note(self, spec: FleetSpec) -> None:
+    def _note(self, context: Context, spec: FleetSpec) -> None:
         """It is this fleet from now on, which an earlier try may have submitted."""
         self._running = spec
+        self._announce(context, spec)
 
     def _delete_running(self) -> None:
         """Delete the fleet, if it was not deleted before. A failure is told: the task's own outcome matters more."""

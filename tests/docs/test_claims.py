@@ -30,6 +30,7 @@ from airflow_provider_spotmix.operators import peer_input
 from airflow_provider_spotmix.operators.peer_arguments import REFUSED, SAME
 from airflow_provider_spotmix.operators.spark_fleet import SparkFleetOperator
 from airflow_provider_spotmix.provider_info import PROVIDER_INFO
+from airflow_provider_spotmix.sensors.spark_fleet import SparkFleetSensor
 from tests.docs.pages import ROOT, blocks, pages
 
 PACKAGE = ROOT / "airflow_provider_spotmix"
@@ -119,6 +120,13 @@ def test_every_key_of_the_peers_section_is_listed() -> None:
 def test_templated_arguments_are_marked() -> None:
     marked = re.findall(r"^\| `(\w+)` \| t \|", page("operators.md"), re.MULTILINE)
     assert sorted(marked) == sorted(SparkFleetOperator.template_fields)
+
+
+def test_every_argument_of_the_sensor_is_listed_and_marked() -> None:
+    arguments = set(inspect.signature(SparkFleetSensor.__init__).parameters) - {"self", "kwargs"}
+    assert arguments - first_column(page("sensor.md")) == set()
+    marked = re.findall(r"^\| `(\w+)` \| t \|", page("sensor.md"), re.MULTILINE)
+    assert sorted(marked) == sorted(SparkFleetSensor.template_fields)
 
 
 def test_defaults_are_told() -> None:

@@ -48,3 +48,13 @@ def test_groups_write_their_shards(airflow: AirflowHarness) -> None:
         (f"group-{number}", "COMPLETED") for number in range(3)
     ]
     assert report["initial"] == {"spot": 1, "on-demand": 2}
+
+
+def test_a_sensor_waits_for_the_mix(airflow: AirflowHarness) -> None:
+    dag = "spotmix_sensor"
+    run = airflow.api.trigger(dag)
+    assert airflow.api.wait_for_run(dag, run, timeout=300) == "success"
+    assert airflow.api.xcom(dag, run, "mixed")["running"] == {"on-demand": 3, "spot": 2}
+    assert airflow.api.xcom(dag, run, "tell") == "3 on on-demand, 2 on spot"
+    announced = airflow.api.xcom(dag, run, "checked_shuffle", key="spotmix_fleet")
+    assert announced["fleet"] == airflow.api.xcom(dag, run, "checked_shuffle")["fleet"]

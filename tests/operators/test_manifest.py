@@ -15,7 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
-from airflow_provider_spotmix.operators.manifest import label_value, load_application
+from airflow_provider_spotmix.manifests.labels import label_value
+from airflow_provider_spotmix.operators.manifest import load_application
 
 APPLICATION = {"apiVersion": "v1", "kind": "K", "metadata": {"name": "etl"}, "spec": {"executor": {"instances": 5}}}
 TEXT = yaml.safe_dump(APPLICATION)

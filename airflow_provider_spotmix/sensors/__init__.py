@@ -1,0 +1,1 @@
+"""Sensors. Importing one in a DAG file loads no Kubernetes client, no pydantic models and no HTTP library."""
