@@ -55,6 +55,7 @@ def test_a_fleet_looked_after_in_the_worker(airflow: AirflowHarness) -> None:
     report = airflow.api.xcom("e2e_worker", run, "fleet")
     assert (report["result"], report["initial"]) == ("succeeded", {"spot": 1, "on-demand": 2})
     assert report["interruptions"] == []
+    assert airflow.api.xcom("e2e_worker", run, "fleet", key="spotmix_fleet")["fleet"] == report["fleet"]
 
 
 def test_a_node_that_dies_without_notice_is_noticed_and_its_executor_replaced(
