@@ -1,4 +1,4 @@
-"""`spotmix gc`: what it refuses; tests/operators/test_life_airflow.py shows with a real Airflow what it deletes."""
+"""`spotmix gc`: what it refuses; tests/e2e/test_life.py shows with a real Airflow what it deletes."""
 
 from __future__ import annotations
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from airflow_provider_spotmix.lab import stage
 from airflow_provider_spotmix.lab.airflow import AirflowHarness
 from airflow_provider_spotmix.lab.config import example_dags
 from airflow_provider_spotmix.lab.lab import Lab
+from airflow_provider_spotmix.lab.stage import airflow_config
+from tests.e2e.lines import Stage
 from tests.support.airflow import running
 
+# Tasks that look after their fleets in the worker hold its slot; names may be as odd as an administrator permits.
+ENV = {"AIRFLOW__CORE__PARALLELISM": "8", "AIRFLOW__SCHEDULER__ALLOWED_RUN_ID_PATTERN": ".*"}
 TEST_DAGS = Path(__file__).parent / "dags"
 
 
@@ -27,6 +32,21 @@ def airflow(
     assert examples is not None
     shutil.copytree(examples, dags / "examples")
     shutil.copytree(TEST_DAGS, dags / "tests")
-    config = stage.airflow_config(lab, dags=dags, logs=Path("build/tests/airflow-logs"))
+    logs = Path(f"build/tests/airflow-logs-{os.getpid()}")  # another run in this checkout has its own
+    config = replace(airflow_config(lab, dags=dags, logs=logs), env=ENV)
     with running(request, tmp_path_factory, config) as harness:
         yield harness
+
+
+@pytest.fixture(scope="session")
+def stage(lab: Lab, airflow: AirflowHarness) -> Stage:
+    """Where lives are lived."""
+    return Stage(lab, airflow)
+
+
+@pytest.fixture(scope="module")
+def triggerer(airflow: AirflowHarness) -> Iterator[None]:
+    """For tests that kill it: the next ones have a triggerer again, also when these fail."""
+    yield
+    if "triggerer" not in airflow.processes():
+        airflow.start("triggerer")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from airflow_provider_spotmix.lab import demo
 from airflow_provider_spotmix.lab.airflow import AirflowHarness
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.lab.progress import Silent
+from tests.e2e.life import nothing_left
 
 pytestmark = [pytest.mark.airflow, pytest.mark.spark, pytest.mark.timeout(600)]
 
@@ -26,19 +26,7 @@ def _whole_nodes(lab: Lab) -> Iterator[None]:
     for node in lab.status().nodes:
         if not node.ready or (node.taints and node.capacity_type == "on-demand"):
             lab.restore(node.name)
-    left = [pod["metadata"]["name"] for pod in _wait_for_none(lab)]
-    assert left == []
-    for kind in ("configmaps", "leases"):
-        group = "/apis/coordination.k8s.io/v1" if kind == "leases" else "/api/v1"
-        names = [each["metadata"]["name"] for each in lab.api.items(f"{group}/namespaces/spark/{kind}")]
-        assert [name for name in names if name.startswith("spotmix-") and kind == "configmaps"] == []
-
-
-def _wait_for_none(lab: Lab) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 60
-    while (pods := lab.api.items(PODS, labelSelector="spotmix.io/fleet")) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return pods
+    nothing_left(lab, "spark")
 
 
 def test_the_mix_survives_an_interruption_and_a_killed_triggerer(lab: Lab, airflow: AirflowHarness) -> None:

@@ -130,7 +130,7 @@ async def staged(lab: Lab, manifest: dict[str, Any] | None = None, **arguments: 
     )
     hub = Hub.shared()
     async with hub.client(cluster) as kube:
-        found = Scene(hub, cluster, kube, plan, PlayedSpark(kube, plan, executors=executors))
+        found = Scene(hub, cluster, kube, plan, PlayedSpark(kube, plan.applications[0], executors=executors))
         await submit(kube, plan, tell=lambda message, _: found.told.append(message))
         if not arguments:
             await found.spark.state("RUNNING")

@@ -48,12 +48,7 @@ class Groups:
         """Play what the operator and Spark do of an application that is there."""
         found = await self.until(lambda: self.find(application), f"{application.name} is there")
         meta = {"name": application.name, "namespace": found.metadata.namespace}
-        spark = PlayedSpark(
-            self.scene.kube,
-            self.scene.plan,
-            executors=application.executors,
-            manifest={"metadata": meta, "spec": found.spec},
-        )
+        spark = PlayedSpark(self.scene.kube, {"metadata": meta, "spec": found.spec}, executors=application.executors)
         await spark.start_driver()
         self.played[application.name] = spark
         return spark

@@ -110,7 +110,7 @@ async def a_whole_life(scene: Scene, listener: Listener, hub: Hub, lab: Lab, *, 
     async with hub.client(listener) as kube:
         await delete_fleet(kube, scene.plan.spec)
         await scene.spark.delete_all()
-        scene.spark = PlayedSpark(scene.kube, scene.plan, executors=5)
+        scene.spark = PlayedSpark(scene.kube, scene.plan.applications[0], executors=5)
         await submit(kube, scene.plan, tell=lambda *_: None)
         await submit(kube, scene.plan, tell=lambda *_: None)
         await scene.spark.state("RUNNING")

@@ -142,7 +142,7 @@ def test_a_driver_that_does_not_start_in_time_says_what_it_waits_for_and_leaves_
 async def create_driver(kube: Kube, task: FleetTask, **spec: Any) -> None:
     """Play spark-submit: the driver's pod."""
     plan = task.plan()
-    await PlayedSpark(kube, plan, executors=5).is_left_alone()
+    await PlayedSpark(kube, plan.applications[0], executors=5).is_left_alone()
     application = plan.applications[0]
     pod = copy.deepcopy(application["spec"]["driver"]["template"])
     pod["metadata"]["name"] = f"{application['metadata']['name']}-driver"

@@ -88,7 +88,7 @@ class FleetTask:
         """Play the operator that reports this state."""
 
         async def report(kube: Kube) -> None:
-            await PlayedSpark(kube, self.plan(), executors=5).state(state, message)
+            await PlayedSpark(kube, self.plan().applications[0], executors=5).state(state, message)
 
         self.on_cluster(report)
 

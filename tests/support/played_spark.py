@@ -11,11 +11,11 @@ import asyncio
 import copy
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
-from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.kube.client import Kube, PatchType
 from airflow_provider_spotmix.kube.errors import NotFound
 from airflow_provider_spotmix.kube.objects import Pod, Timestamp
@@ -27,10 +27,9 @@ APPLICATIONS = Kubeflow.resource
 class PlayedSpark:
     """One application's operator and driver."""
 
-    def __init__(self, kube: Kube, plan: FleetPlan, *, executors: int, manifest: dict[str, Any] | None = None) -> None:
+    def __init__(self, kube: Kube, manifest: Mapping[str, Any], *, executors: int) -> None:
         self.kube = kube
-        self.plan = plan
-        self.manifest = manifest or plan.applications[0]
+        self.manifest = manifest
         self.name: str = self.manifest["metadata"]["name"]
         self.namespace: str = self.manifest["metadata"]["namespace"]
         self.submission = f"spark-{uuid.uuid4().hex}"

@@ -31,7 +31,7 @@ class Scene:
     def __init__(self, kube: Kube, task: FleetTask, trigger: SparkFleetTrigger) -> None:
         self.kube = kube
         self.trigger = trigger
-        self.spark = PlayedSpark(kube, task.plan(), executors=5)
+        self.spark = PlayedSpark(kube, task.plan().applications[0], executors=5)
         self.triggerer = Triggerer(trigger, task.ti)
 
     async def is_looked_after(self) -> None:
