@@ -69,16 +69,10 @@ class Fleet:
         self.name: str = manifest["metadata"]["name"]
         self.uid: str = manifest["metadata"]["uid"]
         self.labels: dict[str, str] = manifest["metadata"]["labels"]
-        self.try_number = int(self.labels["try_number"])
         self.map_index = int(self.labels.get("map_index", -1))
-        self.run_id = life.run_id
+        self.key = ""  # the try that looks after it, as Airflow's scheduler writes it
         self.spark = PlayedSpark(life.kube, manifest, executors=EXECUTORS)
         life.fleets.append(self)
-
-    @property
-    def key(self) -> str:
-        """The try that it belongs to, as Airflow's scheduler writes it."""
-        return f"run_id={self.run_id!r}, try_number={self.try_number}, map_index={self.map_index})"
 
     def is_looked_after(self) -> None:
         """Play a driver that asks for the executors that are missing, and wait until somebody has placed them all."""
@@ -181,7 +175,7 @@ class Life:
         ti = self.airflow.api.task_instance(self.dag_id, self.run_id, self.task_id, map_index=fleet.map_index)
         if ti["state"] == "running":  # in the worker, without a trigger
             return
-        key = fleet.key
+        fleet.key = key = f"run_id={self.run_id!r}, try_number={ti['try_number']}, map_index={fleet.map_index})"
         # A run that was deleted and created again under its id has the same key.
         deferrals = sum(each.key == key for each in self.fleets)
         log = self.airflow.logs / "scheduler.log"
@@ -219,9 +213,9 @@ class Life:
             self.dag_id, self.run_id, self.task_id, try_number=try_number, map_index=map_index
         )
 
-    def log_has(self, words: str) -> None:
+    def log_has(self, words: str, *, try_number: int = 1) -> None:
         """Wait until the task has said so."""
-        until(lambda: words in self.log(), f"the log has {words!r}", self.log)
+        until(lambda: words in self.log(try_number), f"the log has {words!r}", self.log)
 
     def gc(self, *options: str, renamed: str = "") -> list[Json]:
         """Run `spotmix gc` as an administrator of this Airflow, which may have got another name since."""

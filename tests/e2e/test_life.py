@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.dags import lives
-from tests.e2e.life import SECONDS, Fleet, Json, Life, until
+from tests.e2e.life import SECONDS, Json, Life, until
 from tests.e2e.lines import Line, Stage, chosen, name
 from tests.support.held_api import held_api
 
@@ -139,14 +139,15 @@ def worker_is_killed_before_the_create(stage: Stage) -> None:
 
 
 def worker_is_killed_after_the_create(stage: Stage) -> None:
-    """The next try deletes what the first has left without knowing."""
+    """The next try takes over what the first has left without knowing."""
     with stage.life("life_triggerer_retried") as one:
         killed_at_the_create(one, created=True)
-        second = one.is_under_way(*orphans(one))
-        assert second.name not in one.log()
-        second.completes()
-        one.succeeded(second)
-        assert "which an earlier try of this task left behind" in one.log(2)
+        (fleet,) = one.submits()
+        assert fleet.name not in one.log()
+        one.log_has("which an earlier try left running", try_number=2)
+        fleet.is_looked_after()
+        fleet.completes()
+        one.succeeded(fleet)
 
 
 def worker_is_killed_after_the_create_and_never_tried_again(stage: Stage) -> None:
@@ -154,7 +155,7 @@ def worker_is_killed_after_the_create_and_never_tried_again(stage: Stage) -> Non
     with stage.life("life_triggerer") as one:
         killed_at_the_create(one, created=True)
         one.task_is("failed")
-        (orphan,) = orphans(one)
+        (orphan,) = one.submits()
         by_old_name = "--dry-run", "--instance", stage.airflow.environment()["AIRFLOW__SPOTMIX__INSTANCE"]
         assert one.gc("--dry-run", renamed="new") == []
         (found,) = one.gc(*by_old_name, renamed="new")
@@ -182,11 +183,6 @@ def killed_at_the_create(one: Life, *, created: bool) -> None:
         os.kill(pid, signal.SIGKILL)
         until(lambda: not Path(f"/proc/{pid}").exists(), "the task's process has ended")
         assert len(one.applications()) == created
-
-
-def orphans(one: Life) -> list[Fleet]:
-    """What a killed worker has left, if no next try has deleted it yet."""
-    return [Fleet(one, each) for each in one.applications() if each["metadata"]["labels"]["try_number"] == "1"]
 
 
 def is_mapped(stage: Stage) -> None:
