@@ -188,14 +188,17 @@ HEAVY = ("kubernetes", "kubernetes_asyncio", "aiohttp", "msgspec", "pyspark", "a
 OURS = ("hooks.settings", "core", "fleet", "kube", "placements", "backends", "manifests", "lab", "triggers")
 
 
-def test_importing_it_in_a_dag_file_loads_nothing_heavy() -> None:
+@pytest.mark.parametrize(
+    "module", ["airflow_provider_spotmix.operators.spark_fleet", "airflow_provider_spotmix.sensors.spark_fleet"]
+)
+def test_importing_it_in_a_dag_file_loads_nothing_heavy(module: str) -> None:
     code = (
         "import sys; from airflow.sdk import DAG; before = set(sys.modules);"
-        "from airflow_provider_spotmix.operators.spark_fleet import SparkFleetOperator;"
+        f"import {module};"
         "print(*sorted(set(sys.modules) - before), sep='\\n')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     loaded = done.stdout.split()
-    assert "airflow_provider_spotmix.operators.spark_fleet" in loaded
+    assert module in loaded
     forbidden = HEAVY + tuple(f"airflow_provider_spotmix.{name}" for name in OURS)
     assert [name for name in loaded if name.startswith(forbidden)] == []

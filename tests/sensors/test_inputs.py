@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
 from airflow_provider_spotmix.core.wish import State, Wish
@@ -80,3 +84,27 @@ def test_executors(value: Any, wish: Wish) -> None:
 def test_no_executors(value: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"executors_running is .*; give a count such as 5"):
         read_wish(wait_for=None, executors_running=value, mix=None, tolerance=1)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just("fleet"), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(value=ANYTHING | st.from_regex(r"[0-9.%{}'\":,a-f]{0,20}"))
+def test_whatever_is_given_is_understood_or_refused_with_its_name(value: Any) -> None:
+    def refused(argument: str, read: Callable[[], Any]) -> None:
+        said = ""
+        try:
+            read()
+        except InvalidInputError as error:
+            said = str(error)
+        assert said == "" or said.startswith(f"{argument} is ")
+        assert len(said) < 1000
+
+    if value is not None:
+        for argument in ("fleet", "name", "label_selector"):
+            refused(argument, partial(target, **{argument: value}))
+    refused("executors_running", partial(read_wish, wait_for=None, executors_running=value, mix=None, tolerance=1))
