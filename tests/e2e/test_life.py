@@ -35,10 +35,11 @@ def succeeds(stage: Stage) -> None:
 
 
 def fails(stage: Stage) -> None:
-    """The driver's reason, and a bounded end of its log."""
+    """The driver's reason, a bounded end of its log, and the Events."""
     with stage.life("life_failing") as one:
         one.begins()
         one.failed("driver container failed with ExitCode: 1", "line 499 of the driver", "the input is empty")
+        assert "Warning SparkDriverFailed: " in one.log()
         assert "line 400 of the driver" not in one.log()
 
 

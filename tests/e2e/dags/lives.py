@@ -63,7 +63,7 @@ for where, deferrable in (("triggerer", True), ("worker", False)):
 life("life_impatient", startup_timeout_seconds=10)
 life("life_succeeding", SUCCEEDING)
 life("life_short_lived", SHORT_LIVED)
-life("life_failing", FAILING, driver_log_lines=20)
+life("life_failing", FAILING, driver_log_lines=20, log_events_on_failure=True)
 life(ODD_DAG, task_id=ODD_TASK)
 with DAG(dag_id="life_mapped", schedule=None):
     SparkFleetOperator.partial(template_spec=PLAYED, **ANYWHERE).expand(name=["a", "b", "c"])
