@@ -44,7 +44,7 @@ async def find_leftovers(kube: Kube, namespace: str | None, *, sleep: Sleep = as
     config_maps = (await kube.list(CONFIG_MAPS, namespace, label_selector=labels.FLEET)).items
     pods = (await kube.list(PODS, namespace, label_selector=f"{labels.FLEET},{labels.SPARK_ROLE}=executor")).items
     gated = [pod for pod in pods if any(gate.name == labels.GATE for gate in pod.spec.scheduling_gates)]
-    dead = await _dead_leases(kube, namespace, sleep)
+    dead = await find_dead_leases(kube, namespace, sleep=sleep)
     fleets = set()
     for api in backends():
         fleets |= {
@@ -54,7 +54,26 @@ async def find_leftovers(kube: Kube, namespace: str | None, *, sleep: Sleep = as
     return [
         *_without_fleet(CONFIG_MAPS, (each.metadata for each in config_maps), fleets, "checkpoint of a fleet"),
         *_without_fleet(PODS, (pod.metadata for pod in gated), fleets, "executor that waits for its placement"),
-        *(Leftover(resource=LEASES, metadata=each, why="its controller has stopped renewing it") for each in dead),
+        *dead,
+    ]
+
+
+async def find_dead_leases(kube: Kube, namespace: str | None, *, sleep: Sleep = asyncio.sleep) -> list[Leftover]:
+    """List the Leases that nobody renews. No clocks are compared: they are looked at twice, some seconds apart.
+
+    Raises:
+        KubeError: the API server refused.
+
+    """
+    before = {each.metadata.uid: each.metadata.resource_version for each in await _leases(kube, namespace)}
+    if not before:
+        return []
+    await sleep(_OBSERVED_SECONDS)
+    now = [each.metadata for each in await _leases(kube, namespace)]
+    return [
+        Leftover(resource=LEASES, metadata=each, why="its controller has stopped renewing it")
+        for each in now
+        if before.get(each.uid) == each.resource_version
     ]
 
 
@@ -74,16 +93,6 @@ async def delete_leftover(kube: Kube, leftover: Leftover) -> bool:
     except (NotFound, Conflict):
         return False
     return True
-
-
-async def _dead_leases(kube: Kube, namespace: str | None, sleep: Sleep) -> list[ObjectMeta]:
-    """Those that nobody renews. No clocks are compared: they are looked at twice."""
-    before = {each.metadata.uid: each.metadata.resource_version for each in await _leases(kube, namespace)}
-    if not before:
-        return []
-    await sleep(_OBSERVED_SECONDS)
-    now = [each.metadata for each in await _leases(kube, namespace)]
-    return [each for each in now if before.get(each.uid) == each.resource_version]
 
 
 async def _leases(kube: Kube, namespace: str | None) -> Iterable[Any]:

@@ -46,6 +46,7 @@ def sweep_in_background(hub: Hub, cluster: ClusterConfig, namespace: str) -> asy
 
 
 async def _sweep(hub: Hub, cluster: ClusterConfig, namespace: str) -> None:
+    from airflow_provider_spotmix.fleet.leftovers import delete_leftover, find_dead_leases
     from airflow_provider_spotmix.fleet.sweep import sweep
     from airflow_provider_spotmix.hooks.instance import instance_name, is_distinctive
 
@@ -58,6 +59,9 @@ async def _sweep(hub: Hub, cluster: ClusterConfig, namespace: str) -> None:
             return
         async with hub.client(cluster) as kube:
             await sweep(kube, namespace, instance=instance_name(), ask=ask_states, log=_tell)
+            for lease in await find_dead_leases(kube, namespace):
+                if await delete_leftover(kube, lease):
+                    log.info("deleted Lease %s in namespace %s: %s", lease.metadata.name, namespace, lease.why)
     except Exception as error:  # noqa: BLE001 - it must not matter to any fleet
         log.warning("fleets that were left behind in namespace %s are not looked for: %s", namespace, error)
 

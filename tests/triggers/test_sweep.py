@@ -11,7 +11,9 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 
 from airflow_provider_spotmix.fleet.hub import Hub
+from airflow_provider_spotmix.fleet.lease import ControllerLease
 from airflow_provider_spotmix.fleet.sweep import GONE, key_of
+from airflow_provider_spotmix.kube.resources import LEASES
 from airflow_provider_spotmix.manifests.identity import TaskRef
 from airflow_provider_spotmix.triggers.sweep import INTERVAL_SECONDS, ask_states, sweep_in_background
 from tests.fleet.test_sweep import DAILY, HERE, left, submitted
@@ -131,4 +133,16 @@ async def test_one_sweep_serves_the_triggers_of_some_minutes() -> None:
     assert not await swept(server, hub)
     await asyncio.sleep(INTERVAL_SECONDS)
     assert await swept(server, hub)
+    await hub.close()
+
+
+@pytest.mark.looptime
+async def test_the_lease_of_a_dead_controller_is_deleted_and_that_of_a_living_one_is_not() -> None:
+    server, hub = MemoryServer(), Hub()
+    kube = server.client()
+    async with ControllerLease(kube, "spark", "alive"):
+        body = {"metadata": {"name": "spotmix-dead", "labels": {"spotmix.io/lease": "controller"}}}
+        await kube.create(LEASES, body, "spark")
+        assert await swept(server, hub)
+        assert [each.metadata.name for each in (await kube.list(LEASES, "spark")).items] == ["spotmix-alive"]
     await hub.close()
