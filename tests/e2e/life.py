@@ -214,8 +214,13 @@ class Life:
         )
 
     def log_has(self, words: str, *, try_number: int = 1) -> None:
-        """Wait until the task has said so."""
-        until(lambda: words in self.log(try_number), f"the log has {words!r}", self.log)
+        """Wait until that try of the task has begun, and has said so."""
+
+        def said() -> bool:
+            ti = self.airflow.api.task_instance(self.dag_id, self.run_id, self.task_id)
+            return bool(ti["try_number"] >= try_number) and words in self.log(try_number)
+
+        until(said, f"the log has {words!r}", self.log)
 
     def gc(self, *options: str, renamed: str = "") -> list[Json]:
         """Run `spotmix gc` as an administrator of this Airflow, which may have got another name since."""
