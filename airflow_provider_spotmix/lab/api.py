@@ -40,18 +40,21 @@ class ApiError(LabError):
 
 
 class Api:
-    """Calls as the lab's administrator. Not for use by several threads at once.
+    """Calls as one user, mostly the administrator. Not for use by several threads at once.
 
     Args:
         url: ``https://host:port``.
         token: bearer token.
         ca: the authority's certificate, PEM.
 
+    Attributes:
+        headers: sent with every request.
+
     """
 
     def __init__(self, url: str, token: str, ca: str) -> None:
         self._netloc = urlsplit(url).netloc
-        self._token = token
+        self.headers = {"Authorization": f"Bearer {token}"}
         self._tls = ssl.create_default_context(cadata=ca)
 
     def get(self, path: str, **query: str) -> Json:
@@ -104,7 +107,7 @@ class Api:
 
     def _request(self, method: str, path: str, body: Any, content_type: str, query: dict[str, str]) -> bytes:
         url = quote(path) + (f"?{urlencode(query)}" if query else "")
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
+        headers = self.headers | {"Content-Type": content_type}
         payload = None if body is None else json.dumps(body).encode()
         # A connection per request: they are few, and none can be stale after the API server's restart.
         connection = http.client.HTTPSConnection(self._netloc, context=self._tls, timeout=TIMEOUT_SECONDS)

@@ -41,7 +41,7 @@ class Program:
         package: what `go build` builds.
         foreign: directories of the module whose sources this program does not use.
         ldflags: for the linker, beside ``-s -w``.
-        share: directory of a dependency to ship beside the binary: (module path, directory in it, name here).
+        share: what of a dependency is shipped beside the binary: (module path, {directory in it: name here}).
 
     """
 
@@ -51,7 +51,7 @@ class Program:
     package: str
     foreign: tuple[str, ...] = ()
     ldflags: tuple[str, ...] = ()
-    share: tuple[str, str, str] | None = None
+    share: tuple[str, dict[str, str]] | None = None
 
 
 # In this order: each reuses what the one before has compiled.
@@ -79,7 +79,7 @@ PROGRAMS = (
         f"Kubeflow spark-operator {SPARK_OPERATOR_VERSION}",
         _HERE / "go_operator",
         "github.com/kubeflow/spark-operator/v2/cmd/operator",
-        share=("github.com/kubeflow/spark-operator/v2", "config/crd/bases", "crds"),
+        share=("github.com/kubeflow/spark-operator/v2", {"config/crd/bases": "crds", "config/rbac": "rbac"}),
     ),
 )
 
@@ -93,6 +93,7 @@ class Programs:
         procnode: the nodes.
         spark_operator: the Kubeflow operator.
         crds: directory of the operator's CustomResourceDefinitions (YAML).
+        operator_role: the operator's ClusterRole (YAML).
 
     """
 
@@ -100,6 +101,7 @@ class Programs:
     procnode: Path
     spark_operator: Path
     crds: Path
+    operator_role: Path
 
 
 def ensure(progress: Progress | None = None) -> Programs:
@@ -117,6 +119,7 @@ def ensure(progress: Progress | None = None) -> Programs:
         procnode=found["procnode"] / "procnode",
         spark_operator=found["spark-operator"] / "spark-operator",
         crds=found["spark-operator"] / "crds",
+        operator_role=found["spark-operator"] / "rbac" / "role.yaml",
     )
 
 
@@ -179,7 +182,8 @@ def _build(program: Program, go: Go, place: Path, progress: Progress) -> None:
                 remedy="are the Go module proxy and enough disk space (5 GB) within reach?",
             )
         if program.share is not None:
-            shutil.copytree(_module_dir(program, go) / program.share[1], stage / program.share[2])
+            for source, target in program.share[1].items():
+                shutil.copytree(_module_dir(program, go) / source, stage / target)
         stage.rename(place)
 
 

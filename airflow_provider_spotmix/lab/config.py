@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_spotmix.lab import audit
 from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.network import MAX_NODES
 
@@ -81,6 +82,7 @@ class LabConfig:
         app_dir: directory that every Spark pod sees, read-only, as ``/opt/app`` (``local:///opt/app/job.py``); default:
             the example jobs.
         mounts: more of this kind: absolute path in the pod to directory or file here.
+        audit: the API server's audit log: "rotate" keeps the last 400 MB, "keep" all of it; "off" writes none.
 
     Raises:
         LabError: names the field, the value and the rule.
@@ -90,6 +92,7 @@ class LabConfig:
     nodes: tuple[NodeConfig, ...] = field(default_factory=default_nodes)
     app_dir: Path | None = field(default_factory=default_app_dir)
     mounts: dict[str, Path] = field(default_factory=dict)
+    audit: str = audit.ROTATE
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.nodes) <= MAX_NODES:
@@ -100,6 +103,8 @@ class LabConfig:
                 raise LabError(f"nodes: name {name!r} is not a DNS label (a-z, 0-9 and -, at most 63 characters)")
             if names.count(name) > 1:
                 raise LabError(f"nodes: name {name!r} is used twice; every node needs its own")
+        if self.audit not in audit.MODES:
+            raise LabError(f"audit: {self.audit!r} is none of {', '.join(audit.MODES)}")
         for target, source in self.all_mounts().items():
             if not target.startswith("/"):
                 raise LabError(f"mounts: {target!r} is not an absolute path")
@@ -116,4 +121,5 @@ class LabConfig:
         return {
             "nodes": [asdict(node) | {"taints": list(node.taints)} for node in self.nodes],
             "mounts": {target: str(Path(source).resolve()) for target, source in sorted(self.all_mounts().items())},
+            "audit": self.audit,
         }

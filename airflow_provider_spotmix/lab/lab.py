@@ -21,9 +21,10 @@ from pathlib import Path
 from airflow_provider_spotmix.lab import build, cluster, launch, locks, paths, signals
 from airflow_provider_spotmix.lab.api import Api, wait_until
 from airflow_provider_spotmix.lab.clients import NodesControl, ask_supervisor
-from airflow_provider_spotmix.lab.components import NODES_CONTROL_PORT, Files
+from airflow_provider_spotmix.lab.components import NODES_CONTROL_PORT
 from airflow_provider_spotmix.lab.config import LabConfig
 from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.processes import ProcessId
 from airflow_provider_spotmix.lab.progress import Progress, Silent
@@ -115,7 +116,7 @@ class Lab:
     @property
     def api(self) -> Api:
         """A small client with the administrator's access."""
-        return launch.api_client(self.files)
+        return launch.api_client(self.files.kubeconfig)
 
     @property
     def nodes(self) -> NodesControl:

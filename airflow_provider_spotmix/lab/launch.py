@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import urllib.error
 import urllib.request
@@ -16,17 +15,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_spotmix.lab import cluster, components, network, paths, supervisor
+from airflow_provider_spotmix.lab import access, cluster, components, network, paths, provision, supervisor
 from airflow_provider_spotmix.lab.api import Api, wait_until
 from airflow_provider_spotmix.lab.build import Programs
 from airflow_provider_spotmix.lab.clients import ask_supervisor
-from airflow_provider_spotmix.lab.components import Component, Credentials, Files, Setting
+from airflow_provider_spotmix.lab.components import Component
 from airflow_provider_spotmix.lab.config import LabConfig
 from airflow_provider_spotmix.lab.errors import LabError, tail
+from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.pki import write_private
 from airflow_provider_spotmix.lab.processes import ProcessId
 from airflow_provider_spotmix.lab.progress import Step
+from airflow_provider_spotmix.lab.provision import Credentials, Setting
 from airflow_provider_spotmix.lab.supervision import spawn
 
 START_SECONDS = 60.0  # a few are usual; a loaded machine may take longer
@@ -66,10 +67,10 @@ def start(name: str, config: LabConfig, programs: Programs, step: Step, *, ephem
     """
     files = Files(paths.lab_dir(name))
     net, claim = network.claim(name)
-    setting = Setting(files, net, programs, config, secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+    setting = Setting(files, net, programs, config)
     with claim, _removed_on_error(files.root):
         files.root.mkdir(parents=True, mode=0o700)
-        credentials = components.prepare(setting)
+        credentials = provision.prepare(setting)
         process, leash = spawn(files.root, claim, files.log("supervisor"))
     with _removed_on_error(files.root), _ended_on_error(process, leash):
         state = State(name, net.number, process.pid, process.started, config.to_json(), ephemeral)
@@ -78,10 +79,10 @@ def start(name: str, config: LabConfig, programs: Programs, step: Step, *, ephem
     return state, leash
 
 
-def api_client(files: Files) -> Api:
-    """A client from the lab's kubeconfig."""
+def api_client(kubeconfig: Path) -> Api:
+    """A client from a kubeconfig of a lab."""
     try:
-        content = json.loads(files.kubeconfig.read_text())
+        content = json.loads(kubeconfig.read_text())
     except OSError as error:
         raise LabError(f"the lab has no kubeconfig: {error}", remedy="start it: spotmix lab up") from error
     entry = content["clusters"][0]["cluster"]
@@ -92,14 +93,16 @@ def api_client(files: Files) -> Api:
 class _Starter:
     def __init__(self, setting: Setting, credentials: Credentials, step: Step) -> None:
         self.setting, self.credentials, self.step = setting, credentials, step
-        self.api = api_client(setting.files)
+        self.api = api_client(setting.files.kubeconfig)
 
     def run(self) -> None:
         self.start(components.FIRST)
         self.wait("the API server", lambda: self.api.text("/readyz") == "ok")
+        access.apply_nodes_role(self.api, [node.name for node in self.setting.config.nodes])
         self.start(components.SECOND)
         self.step.update("resources")
         cluster.apply_crds(self.api, self.setting.programs.crds)
+        access.apply_operator_role(self.api, self.setting.programs.operator_role)
         self.start((components.operator,))
         for namespace in ("default", cluster.SPARK_NAMESPACE):
             cluster.apply_namespace(self.api, namespace)

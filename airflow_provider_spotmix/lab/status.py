@@ -9,9 +9,9 @@ from typing import Any
 from airflow_provider_spotmix.lab import cluster
 from airflow_provider_spotmix.lab.api import Api, Json
 from airflow_provider_spotmix.lab.clients import ask_supervisor
-from airflow_provider_spotmix.lab.components import Files
 from airflow_provider_spotmix.lab.config import CAPACITY_TYPE
 from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.processes import memory_bytes
 

@@ -37,6 +37,11 @@ def test_a_bad_configuration_names_field_value_and_rule(
         LabConfig(nodes=nodes, mounts=mounts)
 
 
+def test_an_unknown_way_to_audit_is_told_with_the_known_ones() -> None:
+    with pytest.raises(LabError, match="audit: 'on' is none of rotate, keep, off"):
+        LabConfig(audit="on")
+
+
 @pytest.mark.parametrize("name", ["", "-a", "A", "../x", "a" * 41])
 def test_a_lab_name_that_could_leave_its_directory_is_refused(name: str) -> None:
     with pytest.raises(LabError, match="is not 1 to 40 of"):

@@ -103,7 +103,7 @@ def test_secrets_are_readable_by_their_owner_only(lab: Lab) -> None:
 
 def test_without_the_token_nothing_is_allowed(lab: Lab) -> None:
     api = lab.api
-    api._token = "wrong"
+    api.headers = {"Authorization": "Bearer wrong"}
     with pytest.raises(LabError, match="401 Unauthorized"):
         api.get("/api/v1/nodes")
 

@@ -16,8 +16,8 @@ import pytest
 
 from airflow_provider_spotmix.lab import network
 from airflow_provider_spotmix.lab.clients import ask_supervisor
-from airflow_provider_spotmix.lab.components import Files
 from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.processes import ProcessId
 from airflow_provider_spotmix.lab.supervision import spawn

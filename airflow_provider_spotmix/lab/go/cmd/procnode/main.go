@@ -36,7 +36,8 @@ const (
 // machine is what all nodes of this process share.
 type machine struct {
 	cfg            *Config
-	client         kubernetes.Interface
+	access         *rest.Config
+	client         kubernetes.Interface // for what belongs to no node
 	launcher       *sandbox.Launcher
 	stateDir       string
 	hosts          *hostsFile
@@ -54,7 +55,7 @@ func main() {
 	sandbox.RunIfChild()
 	var f flags
 	flag.StringVar(&f.config, "config", "", "JSON `file` of nodes and images")
-	flag.StringVar(&f.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "`file` that names the API server and an administrator")
+	flag.StringVar(&f.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "`file` that names the API server and a user who may impersonate the nodes and read services")
 	flag.StringVar(&f.stateDir, "state-dir", "", "`directory` of this process alone, for logs, volumes and the hosts file")
 	flag.StringVar(&f.control, "control", "", "`address` 127.x.y.z:PORT of the control API")
 	flag.StringVar(&f.tokenFile, "control-token-file", "", "`file` with the bearer token of the control API")
@@ -133,8 +134,16 @@ func prepare(f flags) (*machine, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	m := &machine{cfg: cfg, client: client, kubeletClients: clients, nodes: map[string]*node{}}
+	m := &machine{cfg: cfg, access: access, client: client, kubeletClients: clients, nodes: map[string]*node{}}
 	return m, token, m.prepareState(f.stateDir)
+}
+
+// clientOf acts as a node: the API server lets it do what a kubelet may, for its own node and pods.
+// https://kubernetes.io/docs/reference/access-authn-authz/node/
+func (m *machine) clientOf(name string) (kubernetes.Interface, error) {
+	access := rest.CopyConfig(m.access)
+	access.Impersonate = rest.ImpersonationConfig{UserName: "system:node:" + name, Groups: []string{"system:nodes"}}
+	return kubernetes.NewForConfig(access)
 }
 
 // complete takes what is not configured from the kubeconfig's server.

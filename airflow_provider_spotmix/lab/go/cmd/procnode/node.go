@@ -22,6 +22,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	clientcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -44,6 +45,7 @@ const kubeletVersion = "v1.36.3+procnode"
 type node struct {
 	machine *machine
 	def     NodeConfig
+	client  kubernetes.Interface // as system:node:NAME
 	cancel  context.CancelFunc
 	events  record.EventRecorder
 	sink    record.EventBroadcaster
@@ -55,10 +57,14 @@ type node struct {
 
 // startNode registers a node and begins to run what is bound to it.
 func startNode(m *machine, def NodeConfig) (*node, error) {
-	n := &node{machine: m, def: def, frozen: newEvent()}
+	client, err := m.clientOf(def.Name)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{machine: m, def: def, client: client, frozen: newEvent()}
 	n.pods = newPodController(n)
-	controller, err := vk.NewNodeController(vk.NaiveNodeProvider{}, n.object(), m.client.CoreV1().Nodes(),
-		vk.WithNodeEnableLeaseV1WithRenewInterval(m.client.CoordinationV1().Leases(corev1.NamespaceNodeLease), leaseSeconds, leaseInterval),
+	controller, err := vk.NewNodeController(vk.NaiveNodeProvider{}, n.object(), client.CoreV1().Nodes(),
+		vk.WithNodeEnableLeaseV1WithRenewInterval(client.CoordinationV1().Leases(corev1.NamespaceNodeLease), leaseSeconds, leaseInterval),
 		vk.WithNodeStatusUpdateInterval(statusInterval))
 	if err != nil {
 		return nil, err
@@ -79,7 +85,7 @@ func startNode(m *machine, def NodeConfig) (*node, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.sink = record.NewBroadcaster(record.WithContext(ctx))
-	n.sink.StartRecordingToSink(&clientcorev1.EventSinkImpl{Interface: m.client.CoreV1().Events("")})
+	n.sink.StartRecordingToSink(&clientcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
 	n.events = n.sink.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "procnode", Host: def.Name})
 	go func() { _ = n.server.ServeTLS(listener, "", "") }() // ends with Close
 	go func() {

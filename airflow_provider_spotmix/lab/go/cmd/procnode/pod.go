@@ -273,7 +273,7 @@ func (p *pod) writeStatus(ctx context.Context) error {
 	if err != nil || bytes.Equal(body, p.written) {
 		return err
 	}
-	pods := p.node.machine.client.CoreV1().Pods(obj.Namespace)
+	pods := p.node.client.CoreV1().Pods(obj.Namespace)
 	_, err = pods.Patch(ctx, obj.Name, types.StrategicMergePatchType, body, metav1.PatchOptions{}, "status")
 	if err != nil && !gone(err) {
 		return err
@@ -285,7 +285,7 @@ func (p *pod) writeStatus(ctx context.Context) error {
 // deleteObject removes the API object for good, if it is still this pod's.
 func (p *pod) deleteObject(ctx context.Context) error {
 	obj := p.object()
-	err := p.node.machine.client.CoreV1().Pods(obj.Namespace).Delete(ctx, obj.Name, metav1.DeleteOptions{
+	err := p.node.client.CoreV1().Pods(obj.Namespace).Delete(ctx, obj.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: new(int64), Preconditions: &metav1.Preconditions{UID: &obj.UID},
 	})
 	if gone(err) {

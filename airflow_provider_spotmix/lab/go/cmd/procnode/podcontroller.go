@@ -31,7 +31,7 @@ func newPodController(n *node) *podController {
 
 // watch follows the node's pods until ctx ends; it returns at once.
 func (c *podController) watch(ctx context.Context) error {
-	factory := informers.NewSharedInformerFactoryWithOptions(c.node.machine.client, 0,
+	factory := informers.NewSharedInformerFactoryWithOptions(c.node.client, 0,
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 			o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", c.node.def.Name).String()
 		}))

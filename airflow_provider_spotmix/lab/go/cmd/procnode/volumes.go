@@ -24,7 +24,7 @@ const (
 
 // configMap reads a config map's text and binary data; nothing where it is optional and missing.
 func (p *pod) configMap(ctx context.Context, name string, optional *bool) (map[string][]byte, error) {
-	m, err := p.node.machine.client.CoreV1().ConfigMaps(p.namespace()).Get(ctx, name, metav1.GetOptions{})
+	m, err := p.node.client.CoreV1().ConfigMaps(p.namespace()).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, unlessOptional(err, optional)
 	}
@@ -37,7 +37,7 @@ func (p *pod) configMap(ctx context.Context, name string, optional *bool) (map[s
 }
 
 func (p *pod) secret(ctx context.Context, name string, optional *bool) (map[string][]byte, error) {
-	s, err := p.node.machine.client.CoreV1().Secrets(p.namespace()).Get(ctx, name, metav1.GetOptions{})
+	s, err := p.node.client.CoreV1().Secrets(p.namespace()).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, unlessOptional(err, optional)
 	}
@@ -129,7 +129,7 @@ func (p *pod) token(ctx context.Context, want *corev1.ServiceAccountTokenProject
 		request.Spec.Audiences = []string{want.Audience}
 	}
 	account := obj.Spec.ServiceAccountName
-	accounts := p.node.machine.client.CoreV1().ServiceAccounts(obj.Namespace)
+	accounts := p.node.client.CoreV1().ServiceAccounts(obj.Namespace)
 	response, err := accounts.CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err != nil {
 		return "", fmt.Errorf("token of service account %s: %w", account, err)
