@@ -23,7 +23,7 @@ from airflow_provider_spotmix.kube.resources import PODS, custom
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.manifests.identity import Identity
 from tests.fleet.test_plan import MIX
-from tests.lab.test_lab_spark import APPLICATION
+from tests.lab.applications import APPLICATION
 
 pytestmark = [pytest.mark.cluster, pytest.mark.spark, pytest.mark.timeout(600)]
 

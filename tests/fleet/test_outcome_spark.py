@@ -18,7 +18,7 @@ from airflow_provider_spotmix.kube.resources import PODS, Resource
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.manifests.identity import Identity
 from tests.fleet.test_plan import MIX
-from tests.lab.test_lab_spark import APPLICATION
+from tests.lab.applications import APPLICATION
 from tests.support.played_spark import APPLICATIONS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.spark]

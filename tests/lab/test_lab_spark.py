@@ -1,118 +1,127 @@
-"""Real Spark through the real operator on the lab: a manifest with nothing in it that is the lab's."""
+"""What Spark's and its operator's documentation promise holds on the lab: each row names the page.
+
+All applications of the table run at the same time; each test looks at its own.
+(Dynamic allocation: tests/fleet/test_dynamic_allocation_spark.py. Losses of whole nodes: tests/e2e.)
+"""
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Iterator
-from typing import Any
+from itertools import groupby
 
 import pytest
 
-from airflow_provider_spotmix.lab.api import ApiError, Json
 from airflow_provider_spotmix.lab.lab import Lab
+from tests.lab.applications import Case, Running, Story, application, executor_id, exit_of, play_all
 
-pytestmark = [pytest.mark.cluster, pytest.mark.spark]
+pytestmark = [pytest.mark.cluster, pytest.mark.spark, pytest.mark.timeout(600)]
 
-APPLICATION: dict[str, Any] = {
-    "apiVersion": "sparkoperator.k8s.io/v1beta2",
-    "kind": "SparkApplication",
-    "metadata": {"name": "shuffle"},
-    "spec": {
-        "type": "Python",
-        "mode": "cluster",
-        "image": "apache/spark:4.0.4",
-        "sparkVersion": "4.0.4",
-        "mainApplicationFile": "local:///opt/tests/shuffle.py",
-        "restartPolicy": {"type": "Never"},
-        "driver": {"cores": 1, "memory": "512m", "serviceAccount": "spark"},
-        "executor": {"cores": 1, "instances": 2, "memory": "512m"},
-    },
-}
+SPARK = "https://spark.apache.org/docs/latest/"
+OPERATOR = "https://www.kubeflow.org/docs/components/spark-operator/user-guide/"
+MEMORY = "https://kubernetes.io/docs/tasks/configure-pod-container/assign-memory-resource/"
 
 
-SPOT = {"key": "karpenter.sh/capacity-type", "operator": "Equal", "value": "spot", "effect": "NoSchedule"}
+def check_pi(story: Story) -> None:
+    assert "Pi is roughly 3.1" in story.driver_log
+    assert [exit_of(pod) for pod in story.pods("driver")] == ["Completed 0"]
+    assert [executor_id(pod) for pod in story.pods("executor")] == [1, 2]
 
 
-def test_a_pyspark_job_shuffles_on_two_executors_and_completes(lab: Lab, namespace: str) -> None:
-    application = Application(lab, namespace, APPLICATION)
-    executors: set[str] = set()
-    for _ in application.until_over():
-        executors |= {name for name, pod in application.executors() if pod["status"].get("phase") == "Running"}
-    assert application.state == "COMPLETED", application.driver_log()[-3000:]
-    assert "RESULT ok after 1 rounds" in application.driver_log()
-    assert len(executors) == 2
+def evict_when_computed(running: Running) -> bool:
+    if "COMPUTED" not in running.driver_log():
+        return False
+    running.evict(running.executors()[0])
+    return True
 
 
-def test_an_evicted_executor_moves_its_blocks_away_and_the_result_is_right(lab: Lab, namespace: str) -> None:
-    """The image's preStop script, the nodes' grace period and Spark's decommissioning work together."""
-    manifest = copy.deepcopy(APPLICATION)
-    manifest["spec"]["arguments"] = ["20", "0.5"]
-    manifest["spec"]["sparkConf"] = {
-        "spark.decommission.enabled": "true",
-        "spark.storage.decommission.enabled": "true",
-        "spark.storage.decommission.replicationReattemptInterval": "2s",
-    }
-    # One executor on each spot node.
-    manifest["spec"]["executor"]["template"] = {
-        "spec": {
-            "terminationGracePeriodSeconds": 60,
-            "nodeSelector": {"karpenter.sh/capacity-type": "spot"},
-            "tolerations": [SPOT],
-            "topologySpreadConstraints": [
-                {
-                    "maxSkew": 1,
-                    "topologyKey": "kubernetes.io/hostname",
-                    "whenUnsatisfiable": "DoNotSchedule",
-                    "labelSelector": {"matchLabels": {"spark-role": "executor"}},
-                }
-            ],
-            "containers": [{"name": "spark-kubernetes-executor"}],
-        }
-    }
-    application = Application(lab, namespace, manifest)
-    interrupted = False
-    try:
-        for _ in application.until_over():
-            if not interrupted and "ROUND 3 ok" in application.driver_log():
-                interrupted = True
-                started = time.monotonic()
-                lab.interrupt("spot-1", "karpenter", lead_seconds=60)
-                assert time.monotonic() - started < 50  # it ended by itself
-    finally:
-        if interrupted:
-            lab.restore("spot-1")
-    log = application.driver_log()
-    assert application.state == "COMPLETED", log[-3000:]
-    assert "is decommissioned after" in log
-    assert "RESULT ok after 20 rounds" in log
+def check_migration(story: Story) -> None:
+    """The executor left by itself, inside its grace period, and nothing that it had was computed again."""
+    evicted, *others = story.pods("executor")
+    assert evicted["metadata"]["deletionTimestamp"]
+    assert exit_of(evicted) == "Completed 0"
+    assert [executor_id(pod) for pod in others] == [2, 3]
+    assert "RESULT ok, tasks run for 4 partitions: shuffle 4, cache 4" in story.driver_log
 
 
-class Application:
-    """A SparkApplication of this test."""
+def check_restart(story: Story) -> None:
+    """A second driver, whose executors are numbered from 1 again: our controller gives all of them fresh seats."""
+    assert [exit_of(pod) for pod in story.pods("driver")] == ["Error 1", "Completed 0"]
+    executors = story.pods("executor")
+    submissions = groupby(executors, lambda pod: pod["metadata"]["labels"]["spark-app-selector"])
+    seats = [
+        {executor_id(pod): pod["metadata"]["labels"]["spotmix.io/seat"] for pod in pods} for _, pods in submissions
+    ]
+    assert seats == [{1: "0", 2: "1"}, {1: "0", 2: "1"}]
+    assert "RESULT ok, 4950 at the second run" in story.driver_log
+    report = story.fleet_report()
+    assert (report.result, report.interruptions, report.failures) == ("succeeded", [], [])
 
-    def __init__(self, lab: Lab, namespace: str, manifest: Json) -> None:
-        self.api, self.namespace, self.state = lab.api, namespace, ""
-        base = f"/apis/sparkoperator.k8s.io/v1beta2/namespaces/{namespace}/sparkapplications"
-        self.api.create(base, manifest)
-        self.path = f"{base}/{manifest['metadata']['name']}"
 
-    def until_over(self) -> Iterator[None]:
-        """Give the test a turn now and then until the application has ended."""
-        deadline = time.monotonic() + 180
-        while self.state not in {"COMPLETED", "FAILED", "SUBMISSION_FAILED"}:
-            assert time.monotonic() < deadline, f"the application is still {self.state!r}: {self.driver_log()[-3000:]}"
-            status = self.api.get(self.path).get("status", {})
-            self.state = status.get("applicationState", {}).get("state", "")
-            yield
-            time.sleep(0.2)
+def check_out_of_memory(story: Story) -> None:
+    """Kubernetes says why; Spark asks for another executor; it is the application's own doing."""
+    killed = [pod for pod in story.pods("executor") if exit_of(pod) == "OOMKilled 137"]
+    assert len(killed) == 1
+    assert [executor_id(pod) for pod in story.pods("executor")] == [1, 2, 3]
+    assert "RESULT ok, 6 in spite of it" in story.driver_log
+    report = story.fleet_report()
+    name = killed[0]["metadata"]["name"]
+    assert [(loss["executor"], loss["cause"]) for loss in report.failures] == [(name, "application")]
+    assert (report.result, report.interruptions) == ("succeeded", [])
+    assert [new["replaces"] for new in report.replacements] == [name]
 
-    def executors(self) -> list[tuple[str, Json]]:
-        pods = self.api.items(f"/api/v1/namespaces/{self.namespace}/pods", labelSelector="spark-role=executor")
-        return [(str(pod["metadata"]["name"]), pod) for pod in pods]
 
-    def driver_log(self) -> str:
-        try:
-            return self.api.text(f"/api/v1/namespaces/{self.namespace}/pods/shuffle-driver/log")
-        except ApiError as error:
-            return str(error)
+CASES = [
+    Case(
+        "pi",
+        SPARK + "running-on-kubernetes.html#cluster-mode",
+        application("/opt/spark/examples/src/main/python/pi.py", ("4",)),
+        check_pi,
+    ),
+    Case(
+        "an-evicted-executor-moves-its-blocks-away",
+        SPARK + "configuration.html#spark-properties",  # spark.decommission.*, spark.storage.decommission.*
+        application(
+            "/opt/tests/migrating.py",
+            sparkConf={
+                "spark.decommission.enabled": "true",
+                "spark.storage.decommission.enabled": "true",
+                "spark.storage.decommission.replicationReattemptInterval": "2s",
+            },
+        ),
+        check_migration,
+        act=evict_when_computed,
+    ),
+    Case(
+        "the-operator-restarts-a-failed-driver",
+        OPERATOR + "working-with-sparkapplication/#configuring-automatic-application-restart-and-failure-handling",
+        application(
+            "/opt/tests/failing_once.py",
+            ("/memory/failed",),
+            restartPolicy={"type": "OnFailure", "onFailureRetries": 1, "onFailureRetryInterval": 1},
+        ),
+        check_restart,
+        fleet=True,
+        remembers=True,
+    ),
+    Case(
+        "an-executor-over-its-memory-limit-is-killed",
+        MEMORY + "#exceed-a-container-s-memory-limit",
+        application("/opt/tests/hungry.py"),
+        check_out_of_memory,
+        fleet=True,
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def stories(lab: Lab) -> dict[str, Story | BaseException]:
+    """Every row, played."""
+    return play_all(lab, CASES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_spark_keeps_its_promises(stories: dict[str, Story | BaseException], case: Case) -> None:
+    story = stories[case.name]
+    if isinstance(story, BaseException):
+        raise story
+    assert story.state == "COMPLETED", story.driver_log[-3000:]
+    case.check(story)
