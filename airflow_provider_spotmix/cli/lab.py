@@ -86,6 +86,20 @@ def restore(name: str, node: str) -> None:
 
 @lab.command()
 @_NAME
+@click.argument("components", metavar="COMPONENT...", nargs=-1, required=True)
+def restart(name: str, components: tuple[str, ...]) -> None:
+    """Restart components with the same state, ports and keys: as after a crash, or when one has died.
+
+    COMPONENT is one of etcd, apiserver, controller-manager, scheduler, nodes, operator.
+    """
+    running, display = Lab.attach(name), progress.for_person()
+    for component in components:
+        running.restart(component, display)
+        click.echo(f"{component} is ready")
+
+
+@lab.command()
+@_NAME
 def kubeconfig(name: str) -> None:
     """Print the path of the kubeconfig: export KUBECONFIG=$(spotmix lab kubeconfig)."""
     click.echo(Lab.attach(name).kubeconfig)
@@ -105,7 +119,11 @@ def _show(found: LabStatus) -> None:
         nodes.add_row(node.name, node.capacity_type, ready, str(node.pods), ", ".join(node.taints))
     parts = Table("process", "pid", "state", "memory", box=None, pad_edge=False)
     for part in found.components:
-        running = "running" if part.exit_code is None else f"[red]ended with {part.exit_code}[/]: {part.log}"
-        parts.add_row(part.name, str(part.pid), running, f"{part.memory_bytes / 2**20:.0f} MiB")
+        state = part.state if part.state == "running" else f"[red]{part.state}: {part.exit_code}[/]"
+        parts.add_row(part.name, str(part.pid or ""), state, f"{part.memory_bytes / 2**20:.0f} MiB")
     console.print(nodes)
     console.print(parts)
+    for part in found.components:
+        if part.state == "ended":
+            remedy = f"start it: spotmix lab restart {part.name}{option(found.name)}"
+            click.echo(f"\n{part.name} has ended by itself; {remedy}\nThe end of {part.log}:\n{part.last_words}")

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import yaml
 
+from airflow_provider_spotmix.lab import parts
 from airflow_provider_spotmix.lab.api import Api, Json
+from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.pki import write_private
@@ -35,12 +37,12 @@ class Identity:
 ADMIN = "admin"
 IDENTITIES = {
     ADMIN: Identity("admin", ("system:masters",)),
-    "controller-manager": Identity("system:kube-controller-manager"),
-    "scheduler": Identity("system:kube-scheduler"),
+    parts.CONTROLLER_MANAGER: Identity("system:kube-controller-manager"),
+    parts.SCHEDULER: Identity("system:kube-scheduler"),
     # One process is all nodes: it acts as system:node:NAME for each.
-    "nodes": Identity(NODES_USER),
+    parts.NODES: Identity(NODES_USER),
     # Outside of a pod there is no projected token: the same user by another way.
-    "spark-operator": Identity(
+    parts.OPERATOR: Identity(
         f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}",
         ("system:serviceaccounts", f"system:serviceaccounts:{OPERATOR_NAMESPACE}"),
     ),
@@ -83,6 +85,22 @@ def _kubeconfig(network: Network, authority: Path, token: str) -> str:
         },
         indent=1,
     )
+
+
+def client(kubeconfig: Path) -> Api:
+    """A client from a kubeconfig of a lab.
+
+    Raises:
+        LabError: there is none.
+
+    """
+    try:
+        content = json.loads(kubeconfig.read_text())
+    except OSError as error:
+        raise LabError(f"the lab has no kubeconfig: {error}", remedy="start it: spotmix lab up") from error
+    entry = content["clusters"][0]["cluster"]
+    authority = base64.b64decode(entry["certificate-authority-data"]).decode()
+    return Api(entry["server"], content["users"][0]["user"]["token"], authority)
 
 
 def apply_nodes_role(api: Api, nodes: list[str]) -> None:

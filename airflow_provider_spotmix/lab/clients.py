@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from airflow_provider_spotmix.lab.errors import LabError
-from airflow_provider_spotmix.lab.network import Network
+from airflow_provider_spotmix.lab.files import Files
+from airflow_provider_spotmix.lab.network import NODES_CONTROL_PORT, Network
 from airflow_provider_spotmix.lab.supervision import ChildStatus, ask
 
 REGISTRATION_SECONDS = 40.0
@@ -37,6 +38,11 @@ class NodesControl:
 
     address: str
     token: str
+
+    @classmethod
+    def of(cls, files: Files, network: Network) -> NodesControl:
+        """The control API of a lab."""
+        return cls(f"{network.system}:{NODES_CONTROL_PORT}", files.control_token.read_text())
 
     def kill(self, node: str) -> None:
         """The machine is gone from one moment to the next, with every process on it."""

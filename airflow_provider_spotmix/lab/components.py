@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_spotmix.lab import audit, spark, toolchain
-from airflow_provider_spotmix.lab.network import API_PORT
+from airflow_provider_spotmix.lab import audit, parts, spark, toolchain
+from airflow_provider_spotmix.lab.network import (
+    API_PORT,
+    CONTROLLER_MANAGER_PORT,
+    ETCD_CLIENT_PORT,
+    ETCD_PEER_PORT,
+    NODES_CONTROL_PORT,
+    OPERATOR_HEALTH_PORT,
+    SCHEDULER_PORT,
+)
 from airflow_provider_spotmix.lab.provision import Credentials, Setting
-
-ETCD_CLIENT_PORT, ETCD_PEER_PORT = 2379, 2380
-CONTROLLER_MANAGER_PORT, SCHEDULER_PORT = 10257, 10259
-NODES_CONTROL_PORT = 11250
-OPERATOR_HEALTH_PORT = 8081
 
 # How soon a silent node counts as lost. Kubernetes' own 50 s would make every test of a lost node wait as long; the
 # nodes renew their leases often enough for this.
 NODE_MONITOR_GRACE_SECONDS = 8
-TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def etcd(setting: Setting, credentials: Credentials) -> Component:
         "unsafe-no-fsync": "true",
         "log-level": "warn",
     }
-    return _controlplane(setting, "etcd", arguments)
+    return _controlplane(setting, parts.ETCD, arguments)
 
 
 def api_server(setting: Setting, credentials: Credentials) -> Component:
@@ -109,12 +111,12 @@ def api_server(setting: Setting, credentials: Credentials) -> Component:
         "profiling": "false",
     }
     arguments |= audit.server_arguments(setting.config.audit, credentials.audit_policy, setting.files.audit_log)
-    return _controlplane(setting, "apiserver", arguments)
+    return _controlplane(setting, parts.API_SERVER, arguments)
 
 
 def controller_manager(setting: Setting, credentials: Credentials) -> Component:
     """All of Kubernetes' own controllers, quick to notice a lost node."""
-    arguments = _controller(setting, credentials, "controller-manager", CONTROLLER_MANAGER_PORT) | {
+    arguments = _controller(setting, credentials, parts.CONTROLLER_MANAGER, CONTROLLER_MANAGER_PORT) | {
         "service-account-private-key-file": str(credentials.service_accounts.key),
         "root-ca-file": str(credentials.authority),
         "use-service-account-credentials": "true",
@@ -123,13 +125,13 @@ def controller_manager(setting: Setting, credentials: Credentials) -> Component:
         "node-monitor-period": "1s",
         "node-monitor-grace-period": f"{NODE_MONITOR_GRACE_SECONDS}s",
     }
-    return _controlplane(setting, "controller-manager", arguments)
+    return _controlplane(setting, parts.CONTROLLER_MANAGER, arguments)
 
 
 def scheduler(setting: Setting, credentials: Credentials) -> Component:
     """Kubernetes' own scheduler."""
-    arguments = _controller(setting, credentials, "scheduler", SCHEDULER_PORT)
-    return _controlplane(setting, "scheduler", arguments)
+    arguments = _controller(setting, credentials, parts.SCHEDULER, SCHEDULER_PORT)
+    return _controlplane(setting, parts.SCHEDULER, arguments)
 
 
 def nodes(setting: Setting, credentials: Credentials) -> Component:
@@ -138,13 +140,13 @@ def nodes(setting: Setting, credentials: Credentials) -> Component:
     command = [
         str(setting.programs.procnode),
         *("--config", str(files.nodes_config)),
-        *("--kubeconfig", str(files.access("nodes"))),
+        *("--kubeconfig", str(files.access(parts.NODES))),
         *("--state-dir", str(files.root / "nodes")),
         *("--control", f"{setting.network.system}:{NODES_CONTROL_PORT}"),
         *("--control-token-file", str(files.control_token)),
         *("--kubelet-client-ca", str(credentials.authority)),
     ]
-    return Component("nodes", command, _environment(), graceful=True)
+    return Component(parts.NODES, command, _environment(), graceful=True)
 
 
 def operator(setting: Setting, credentials: Credentials) -> Component:
@@ -154,13 +156,13 @@ def operator(setting: Setting, credentials: Credentials) -> Component:
         str(setting.programs.spark_operator),
         *("controller", "start"),
         "--namespaces=",
-        *("--kubeconfig", str(files.access("spark-operator"))),
+        *("--kubeconfig", str(files.access(parts.OPERATOR))),
         *("--zap-log-level", "info"),
         *("--health-probe-bind-address", f"{network.system}:{OPERATOR_HEALTH_PORT}"),
     ]
     env = _environment() | spark.submit_environment(files.root / "java", files.root / "spark-conf")
     env |= {
-        "KUBECONFIG": str(files.access("spark-operator")),
+        "KUBECONFIG": str(files.access(parts.OPERATOR)),
         # The operator makes its spark-submit's master of these.
         "KUBERNETES_SERVICE_HOST": network.api_server,
         "KUBERNETES_SERVICE_PORT": str(API_PORT),
@@ -168,11 +170,17 @@ def operator(setting: Setting, credentials: Credentials) -> Component:
     # It writes pod templates below /tmp/spark, a path that is neither configurable nor shared well: labs of two users
     # would be in each other's way, and the files would outlive the lab.
     needed = (files.root, setting.programs.spark_operator.parent, toolchain.find_spark(), toolchain.find_java())
-    return Component("spark-operator", command, env, own_tmp_but=needed)
+    return Component(parts.OPERATOR, command, env, own_tmp_but=needed)
 
 
-FIRST: tuple[Callable[[Setting, Credentials], Component], ...] = (etcd, api_server)
-SECOND: tuple[Callable[[Setting, Credentials], Component], ...] = (controller_manager, scheduler, nodes)
+MAKERS: dict[str, Callable[[Setting, Credentials], Component]] = {
+    parts.ETCD: etcd,
+    parts.API_SERVER: api_server,
+    parts.CONTROLLER_MANAGER: controller_manager,
+    parts.SCHEDULER: scheduler,
+    parts.NODES: nodes,
+    parts.OPERATOR: operator,
+}
 
 
 def _controller(setting: Setting, credentials: Credentials, name: str, port: int) -> dict[str, str]:

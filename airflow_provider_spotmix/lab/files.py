@@ -42,6 +42,16 @@ class Files:
         """What `attach` reads."""
         return self.root / "lab.json"
 
+    @property
+    def pki(self) -> Path:
+        """Keys and certificates."""
+        return self.root / "pki"
+
+    @property
+    def authority(self) -> Path:
+        """Certificate of the lab's authority."""
+        return self.pki / "ca.crt"
+
     def access(self, component: str) -> Path:
         """Kubeconfig of a component."""
         return self.root / "access" / f"{component}.kubeconfig"

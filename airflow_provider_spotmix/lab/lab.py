@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from airflow_provider_spotmix.lab import build, cluster, launch, locks, paths, signals
+from airflow_provider_spotmix.lab import access, build, cluster, launch, locks, paths, signals
 from airflow_provider_spotmix.lab.api import Api, wait_until
 from airflow_provider_spotmix.lab.clients import NodesControl, ask_supervisor
-from airflow_provider_spotmix.lab.components import NODES_CONTROL_PORT
 from airflow_provider_spotmix.lab.config import LabConfig
+from airflow_provider_spotmix.lab.control import Control
 from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
@@ -116,13 +116,12 @@ class Lab:
     @property
     def api(self) -> Api:
         """A small client with the administrator's access."""
-        return launch.api_client(self.files.kubeconfig)
+        return access.client(self.files.kubeconfig)
 
     @property
     def nodes(self) -> NodesControl:
         """What the provider of the machines can do."""
-        token = self.files.control_token.read_text()
-        return NodesControl(f"{self.network.system}:{NODES_CONTROL_PORT}", token)
+        return NodesControl.of(self.files, self.network)
 
     def status(self) -> LabStatus:
         """What runs and how it is; never raises because something does not."""
@@ -158,6 +157,37 @@ class Lab:
         """
         signals.restore(self.api, self.nodes, node)
 
+    def stop_component(self, name: str) -> None:
+        """Stop a component until `start_component`; all others go on. Idempotent.
+
+        What has nothing to tidy up (all but the nodes) is killed at once, as in a crash.
+
+        Raises:
+            LabError: the lab has no such component.
+
+        """
+        Control(self.files, self.network).stop(name)
+
+    def start_component(self, name: str, progress: Progress | None = None) -> None:
+        """Start a component that was stopped or has ended; returns when it is ready.
+
+        Raises:
+            LabError: there is no such component, it runs, or it does not become ready (with the end of its log).
+
+        """
+        with (progress or Silent()).step(f"Starting {name}") as step:
+            Control(self.files, self.network).start(name, step)
+
+    def restart(self, name: str, progress: Progress | None = None) -> None:
+        """Stop a component and start it again, with the same state, ports and keys; returns when it is ready.
+
+        Raises:
+            LabError: as for `start_component`.
+
+        """
+        with (progress or Silent()).step(f"Restarting {name}") as step:
+            Control(self.files, self.network).restart(name, step)
+
     def create_namespace(self, name: str) -> str:
         """Create a namespace in which Spark applications can run under the service account `spark`."""
         cluster.apply_namespace(self.api, name)
@@ -182,8 +212,8 @@ class Lab:
         waiting = f"another process starts or stops lab {name!r}: waiting for it"
         with locks.exclusive(paths.lab_lock_path(name), on_wait=lambda: progress.note(waiting)):
             lab = cls._find(name)
-            if lab is not None and lab._is_healthy():
-                return lab._checked(config)
+            if lab is not None and lab.state.complete and lab._supervisor.is_running():
+                return lab._checked(config)._revived(progress)
             cls._clean(name, lab)
             programs = build.ensure(progress)
             with progress.step(f"Starting lab {name!r}") as step:
@@ -191,6 +221,7 @@ class Lab:
             lab = cls(state, leash=leash)
             if not ephemeral:
                 lab._let_go()
+            state.write(lab.files)
             return lab
 
     @classmethod
@@ -213,20 +244,22 @@ class Lab:
     def _supervisor(self) -> ProcessId:
         return ProcessId(self.state.supervisor_pid, self.state.supervisor_started)
 
-    def _is_healthy(self) -> bool:
-        if not self._supervisor.is_running():
-            return False
-        try:
-            return self.status().healthy
-        except LabError:
-            return False
-
     def _checked(self, config: LabConfig | None) -> Lab:
         if config is not None and config.to_json() != self.state.config:
             raise LabError(
                 f"lab {self.name!r} runs with another configuration",
                 remedy=f"stop it first: spotmix lab down{option(self.name)}",
             )
+        return self
+
+    def _revived(self, progress: Progress) -> Lab:
+        """Start what was stopped or has ended meanwhile."""
+        with progress.step(f"Looking after lab {self.name!r}") as step:
+            try:
+                Control(self.files, self.network).revive(step)
+            except LabError as error:
+                error.remedy = error.remedy or f"start anew: spotmix lab down{option(self.name)}"
+                raise
         return self
 
     def _let_go(self) -> None:

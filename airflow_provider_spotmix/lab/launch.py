@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_spotmix.lab import access, cluster, components, network, paths, provision, supervisor
-from airflow_provider_spotmix.lab.api import Api, wait_until
+from airflow_provider_spotmix.lab import (
+    access,
+    cluster,
+    components,
+    network,
+    parts,
+    paths,
+    provision,
+    supervisor,
+)
+from airflow_provider_spotmix.lab.api import wait_until
 from airflow_provider_spotmix.lab.build import Programs
 from airflow_provider_spotmix.lab.clients import ask_supervisor
-from airflow_provider_spotmix.lab.components import Component
 from airflow_provider_spotmix.lab.config import LabConfig
+from airflow_provider_spotmix.lab.control import START_SECONDS, Control
 from airflow_provider_spotmix.lab.errors import LabError, tail
 from airflow_provider_spotmix.lab.files import Files
-from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.pki import write_private
 from airflow_provider_spotmix.lab.processes import ProcessId
 from airflow_provider_spotmix.lab.progress import Step
 from airflow_provider_spotmix.lab.provision import Credentials, Setting
 from airflow_provider_spotmix.lab.supervision import spawn
-
-START_SECONDS = 60.0  # a few are usual; a loaded machine may take longer
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class State:
         supervisor_started: seconds since the epoch; tells it from a later process with the same id.
         config: `LabConfig.to_json`.
         ephemeral: whether it belongs to the process that started it.
+        complete: whether it has started; until then it ends with the process that starts it, whatever it is to become.
 
     """
 
@@ -53,6 +57,11 @@ class State:
     supervisor_started: float
     config: dict[str, Any]
     ephemeral: bool
+    complete: bool = False
+
+    def write(self, files: Files) -> None:
+        """Keep it where `attach` finds it."""
+        write_private(files.state, json.dumps(asdict(self), indent=1).encode())
 
 
 def start(name: str, config: LabConfig, programs: Programs, step: Step, *, ephemeral: bool) -> tuple[State, int]:
@@ -74,47 +83,39 @@ def start(name: str, config: LabConfig, programs: Programs, step: Step, *, ephem
         process, leash = spawn(files.root, claim, files.log("supervisor"))
     with _removed_on_error(files.root), _ended_on_error(process, leash):
         state = State(name, net.number, process.pid, process.started, config.to_json(), ephemeral)
-        write_private(files.state, json.dumps(asdict(state), indent=1).encode())
+        state.write(files)
         _Starter(setting, credentials, step).run()
-    return state, leash
-
-
-def api_client(kubeconfig: Path) -> Api:
-    """A client from a kubeconfig of a lab."""
-    try:
-        content = json.loads(kubeconfig.read_text())
-    except OSError as error:
-        raise LabError(f"the lab has no kubeconfig: {error}", remedy="start it: spotmix lab up") from error
-    entry = content["clusters"][0]["cluster"]
-    authority = base64.b64decode(entry["certificate-authority-data"]).decode()
-    return Api(entry["server"], content["users"][0]["user"]["token"], authority)
+    return replace(state, complete=True), leash
 
 
 class _Starter:
     def __init__(self, setting: Setting, credentials: Credentials, step: Step) -> None:
         self.setting, self.credentials, self.step = setting, credentials, step
-        self.api = api_client(setting.files.kubeconfig)
+        self.api = access.client(setting.files.kubeconfig)
 
     def run(self) -> None:
-        self.start(components.FIRST)
-        self.wait("the API server", lambda: self.api.text("/readyz") == "ok")
+        self.start(parts.ETCD, parts.API_SERVER)
+        self.wait_for(parts.API_SERVER)
         access.apply_nodes_role(self.api, [node.name for node in self.setting.config.nodes])
-        self.start(components.SECOND)
+        self.start(parts.CONTROLLER_MANAGER, parts.SCHEDULER, parts.NODES)
         self.step.update("resources")
         cluster.apply_crds(self.api, self.setting.programs.crds)
         access.apply_operator_role(self.api, self.setting.programs.operator_role)
-        self.start((components.operator,))
+        self.start(parts.OPERATOR)
         for namespace in ("default", cluster.SPARK_NAMESPACE):
             cluster.apply_namespace(self.api, namespace)
         self.wait("the nodes to be Ready", self.nodes_are_ready)
         self.wait("namespaces", lambda: cluster.accounts_are_ready(self.api, cluster.SPARK_NAMESPACE))
-        self.wait("the Spark operator", lambda: operator_is_ready(self.setting.network))
+        self.wait_for(parts.OPERATOR)
 
-    def start(self, makers: tuple[Callable[[Setting, Credentials], Component], ...]) -> None:
-        for make in makers:
-            component = make(self.setting, self.credentials)
-            request = component.request(self.setting.files.log(component.name))
+    def start(self, *names: str) -> None:
+        for name in names:
+            component = components.MAKERS[name](self.setting, self.credentials)
+            request = component.request(self.setting.files.log(name))
             ask_supervisor(self.setting.network, do="start", component=request)
+
+    def wait_for(self, name: str) -> None:
+        Control(self.setting.files, self.setting.network).wait_for(name, self.step)
 
     def wait(self, what: str, check: Callable[[], bool]) -> None:
         def checked() -> bool:
@@ -132,17 +133,6 @@ class _Starter:
     def nodes_are_ready(self) -> bool:
         nodes = self.api.items("/api/v1/nodes")
         return len(nodes) == len(self.setting.config.nodes) and all(map(cluster.node_is_ready, nodes))
-
-
-def operator_is_ready(net: Network) -> bool:
-    """Whether the operator's manager runs."""
-    url = f"http://{net.system}:{components.OPERATOR_HEALTH_PORT}/readyz"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy of the environment
-    try:
-        with opener.open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 @contextmanager

@@ -17,6 +17,10 @@ from airflow_provider_spotmix.lab.errors import LabError
 FIRST, LAST = 96, 223  # of N: away from what systems use themselves (127.0.0.1, .0.0.53, .0.1.1)
 API_PORT = 6443  # above 1023 everywhere: no privilege needed
 KUBELET_PORT = 10250
+ETCD_CLIENT_PORT, ETCD_PEER_PORT = 2379, 2380
+CONTROLLER_MANAGER_PORT, SCHEDULER_PORT = 10257, 10259
+NODES_CONTROL_PORT = 11250
+OPERATOR_HEALTH_PORT = 8081
 MAX_NODES = 120
 
 
@@ -109,7 +113,7 @@ def candidates(name: str) -> Iterable[int]:
 
 def is_free(network: Network) -> bool:
     """Whether nothing else listens where the lab's main parts are going to."""
-    wanted = [(network.api_server, API_PORT), (network.system, 2379), (network.node(0), KUBELET_PORT)]
+    wanted = [(network.api_server, API_PORT), (network.system, ETCD_CLIENT_PORT), (network.node(0), KUBELET_PORT)]
     for address in wanted:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             # As the servers themselves do: connections in TIME_WAIT from a lab that just ended are no obstacle.

@@ -45,8 +45,7 @@ def prepare(setting: Setting) -> Credentials:
     files, network = setting.files, setting.network
     for name in ("access", "audit", "logs", "etcd", "nodes"):
         (files.root / name).mkdir(mode=0o700)
-    pki = files.root / "pki"
-    authority = Authority(pki)
+    authority = Authority(files.pki)
     names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
     policy = files.root / "audit" / "policy.json"
     write_private(policy, json.dumps(audit.POLICY, indent=1).encode())
@@ -56,7 +55,7 @@ def prepare(setting: Setting) -> Credentials:
         api_server=authority.issue("api-server", hosts=(network.api_server, *names)),
         controllers=authority.issue("controllers", hosts=(network.system,)),
         kubelet_client=authority.issue("kubelet-client"),
-        service_accounts=write_signing_key(pki),
+        service_accounts=write_signing_key(files.pki),
         tokens=access.write_access(files, network, authority.certificate),
         audit_policy=policy,
     )

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_spotmix.lab import cluster
 from airflow_provider_spotmix.lab.api import Api, Json
 from airflow_provider_spotmix.lab.clients import ask_supervisor
 from airflow_provider_spotmix.lab.config import CAPACITY_TYPE
-from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.errors import LabError, tail
 from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.processes import memory_bytes
+from airflow_provider_spotmix.lab.supervision import ChildStatus
 
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """A process of the lab; `exit_code` is None while it runs, `memory_bytes` is resident."""
+    """A process of the lab.
+
+    Attributes:
+        name: its name.
+        pid: its process, 0 when it does not run.
+        state: "running", "stopped" (somebody said so) or "ended" (by itself; nothing starts it again but a person).
+        exit_code: None while it runs; negative: the signal that ended it.
+        memory_bytes: resident.
+        log: file with its output.
+        last_words: the end of its log, when it has ended by itself.
+
+    """
 
     name: str
     pid: int
+    state: str
     exit_code: int | None
     memory_bytes: int
     log: str
+    last_words: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,7 @@ def read_status(name: str, network: Network, files: Files, api: Api) -> LabStatu
         children = ask_supervisor(network, do="status")
     except LabError:
         children = []
-    parts = [ComponentStatus(c.name, c.pid, c.exit_code, memory_bytes(c.pid), str(files.log(c.name))) for c in children]
+    parts = [_component(child, files.log(child.name)) for child in children]
     running = bool(parts) and all(part.exit_code is None for part in parts)
     try:
         ready = api.text("/readyz") == "ok"
@@ -88,6 +103,14 @@ def read_status(name: str, network: Network, files: Files, api: Api) -> LabStatu
         components=parts,
         nodes=nodes,
     )
+
+
+def _component(child: ChildStatus, log: Path) -> ComponentStatus:
+    if child.exit_code is None:
+        return ComponentStatus(child.name, child.pid, "running", None, memory_bytes(child.pid), str(log), "")
+    if child.stopped:
+        return ComponentStatus(child.name, 0, "stopped", child.exit_code, 0, str(log), "")
+    return ComponentStatus(child.name, 0, "ended", child.exit_code, 0, str(log), tail(log, 10))
 
 
 def _nodes(api: Api) -> list[NodeStatus]:

@@ -30,12 +30,14 @@ class ChildStatus:
         name: what it is called.
         pid: its process.
         exit_code: None while it runs; negative: the signal that ended it.
+        stopped: whether it has ended because it was told to.
 
     """
 
     name: str
     pid: int
     exit_code: int | None
+    stopped: bool = False
 
 
 def spawn(directory: Path, listener: socket.socket, log: Path) -> tuple[ProcessId, int]:

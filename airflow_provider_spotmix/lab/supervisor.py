@@ -43,6 +43,8 @@ class Supervisor:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.requests: dict[str, dict[str, Any]] = {}  # how each child was started, to start it again
+        self.stopped: set[str] = set()  # by command, in contrast to what has ended by itself
         self.graceful: set[str] = set()
         self.swept: set[str] = set()  # ended, and what they left behind killed
         self.ending = False
@@ -54,8 +56,12 @@ class Supervisor:
             match request.get("do"):
                 case "start":
                     self.start(**request["component"])
+                    self.requests[request["component"]["name"]] = request["component"]
+                case "start-again":
+                    self.start(**self.requests[request["name"]])
                 case "stop":
                     self.stop([request["name"]])
+                    self.stopped.add(request["name"])
                 case "keep":
                     self.owned = False
                 case "shutdown":
@@ -69,11 +75,14 @@ class Supervisor:
         return {"components": self.status()}
 
     def status(self) -> list[dict[str, Any]]:
-        """Every child: name, pid, and its exit code once it has ended (negative: the signal)."""
+        """Every child: name, pid, and its exit code once it has ended (negative: the signal), by command or not."""
         for name, child in self.children.items():
             if child.poll() is not None:
                 self._sweep(name)
-        return [{"name": name, "pid": child.pid, "exit_code": child.poll()} for name, child in self.children.items()]
+        return [
+            {"name": name, "pid": child.pid, "exit_code": child.poll(), "stopped": name in self.stopped}
+            for name, child in self.children.items()
+        ]
 
     def start(
         self,
@@ -110,6 +119,7 @@ class Supervisor:
                 preexec_fn=_before_exec(os.getpid(), own_tmp_but),
             )
         self.swept.discard(name)
+        self.stopped.discard(name)
         (self.graceful.add if graceful else self.graceful.discard)(name)
 
     def stop(self, names: list[str]) -> None:

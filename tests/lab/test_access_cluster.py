@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_spotmix.lab import launch
+from airflow_provider_spotmix.lab import access
 from airflow_provider_spotmix.lab.api import Api, ApiError
 from airflow_provider_spotmix.lab.lab import Lab
 from tests.lab.test_lab_cluster import phase, run_pod, until
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.cluster
     ],
 )
 def test_a_component_may_what_the_real_one_may(lab: Lab, component: str, may: str, may_not: str) -> None:
-    api = launch.api_client(lab.files.access(component))
+    api = access.client(lab.files.access(component))
     assert (allowed(api, may), allowed(api, may_not)) == (True, False)
 
 
@@ -57,7 +57,7 @@ def test_a_node_reads_the_secrets_of_its_own_pods_only(lab: Lab, namespace: str)
 
 
 def as_node(lab: Lab, name: str) -> Api:
-    api = launch.api_client(lab.files.access("nodes"))
+    api = access.client(lab.files.access("nodes"))
     api.headers |= {"Impersonate-User": f"system:node:{name}", "Impersonate-Group": "system:nodes"}
     return api
 
@@ -65,5 +65,5 @@ def as_node(lab: Lab, name: str) -> Api:
 def test_a_copied_kubeconfig_needs_no_other_file(lab: Lab, tmp_path: Path) -> None:
     copy = tmp_path / "kubeconfig"
     copy.write_text(lab.kubeconfig.read_text())
-    assert launch.api_client(copy).get("/version")["gitVersion"] == "v1.36.3"
+    assert access.client(copy).get("/version")["gitVersion"] == "v1.36.3"
     assert json.loads(copy.read_text())["users"][0]["user"].keys() == {"token"}
