@@ -1,6 +1,6 @@
 # Every target makes what it needs first: on a machine with Python 3.11, git and make, `make demo` is the first command.
 #   make test ARGS="-k mix -x"    arguments for pytest         make bench BENCH=dag_import    which benchmark
-#   make fuzz N=1000 SEED=7        how many inputs, and the same ones again
+#   make fuzz N=1000 SEED=7        how many inputs, and the same ones again           make soak N=50    how many times
 #   make PYTHON=/path/to/python3.12 ...                        another Python than the first python3 on PATH
 
 .DEFAULT_GOAL := help
@@ -11,7 +11,7 @@ PYTHON ?=
 ARGS ?=
 BENCH ?= dag_import
 AIRFLOW ?= 3.1
-N ?= 100000
+N ?=
 SEED ?=
 
 # uv, Go and the lab keep caches under HOME. A service account may have none that it can write.
@@ -37,7 +37,7 @@ READY := .venv/.synced
 GO_DIRS := $(dir $(wildcard airflow_provider_spotmix/lab/go/go.mod))
 PYTEST := COVERAGE_FILE=build/coverage/data $(BIN)/python -m pytest
 
-.PHONY: help demo up down test test-airflow test-go unit fuzz lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
+.PHONY: help demo up down test test-airflow test-go unit fuzz soak lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -70,7 +70,10 @@ unit: $(READY) ## only the tests that need no cluster: seconds
 	@$(PYTEST) -m "not cluster and not spark and not airflow" --durations=5 $(ARGS)
 
 fuzz: $(READY) ## N random inputs of the operator (100000: minutes): each is planned, or refused with what to do
-	@$(BIN)/python -m tests.fuzz $(N) $(SEED)
+	@$(BIN)/python -m tests.fuzz $(or $(N),100000) $(SEED)
+
+soak: $(READY) ## start and stop a lab N times (50: minutes), in every way that there is; nothing of it may stay
+	@$(BIN)/python -m tests.lab.soak $(or $(N),50) $(SEED)
 
 lint: $(READY) ## style, types, layers, lock file, Go; goes on after a failure, to show all at once
 	@$(MAKE) -k lint-style lint-types lint-layers lint-lock lint-go

