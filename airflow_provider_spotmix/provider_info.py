@@ -44,6 +44,7 @@ PROVIDER_INFO: dict[str, Any] = {
                 "ratio": {"label": "Default ratio (spot:on-demand)", "schema": {"type": _TEXT}},
                 "on_demand_base": {"label": "Default on-demand base", "schema": {"type": ["integer", "null"]}},
                 "placement": {"label": "Default placement", "schema": {"type": _TEXT}},
+                "controller": {"label": "Who looks after fleets (airflow or agent)", "schema": {"type": _TEXT}},
                 "pools": {"label": "Pools (preset or JSON)", "schema": {"type": _TEXT}},
                 "policy": {"label": "Policy (JSON)", "schema": {"type": _TEXT}},
                 "prices": {"label": "Prices by pool (JSON)", "schema": {"type": _TEXT}},
@@ -90,6 +91,13 @@ PROVIDER_INFO: dict[str, Any] = {
                     "version_added": "0.1.0",
                     "type": "string",
                     "example": "template",
+                    "default": None,
+                },
+                "controller": {
+                    "description": "Who looks after fleets: airflow, or agent (a namespace agent).",
+                    "version_added": "0.1.0",
+                    "type": "string",
+                    "example": "airflow",
                     "default": None,
                 },
                 "pools": {

@@ -17,6 +17,7 @@ COMMANDS = {
     "up": ("airflow_provider_spotmix.cli.demo", "up", "Start the lab and an Airflow with the example DAGs."),
     "down": ("airflow_provider_spotmix.cli.demo", "down", "Stop what `up` started."),
     "gc": ("airflow_provider_spotmix.cli.gc", "gc", "Delete what is left of fleets that nobody looks after any more."),
+    "agent": ("airflow_provider_spotmix.cli.agent", "agent", "Look after fleets in a namespace, without Airflow."),
     "lab": ("airflow_provider_spotmix.cli.lab", "lab", "Rehearse on this machine: a real cluster without a cluster."),
 }
 

@@ -11,6 +11,7 @@ import yaml
 
 from airflow_provider_spotmix.core.errors import InvalidInputError
 from airflow_provider_spotmix.core.pools import PRESETS
+from airflow_provider_spotmix.core.spec import CONTROLLERS
 from airflow_provider_spotmix.fleet.plan import FleetPlan, plan_fleet
 from airflow_provider_spotmix.hooks.groups import parse_groups
 from airflow_provider_spotmix.hooks.ratio import parse_mix
@@ -34,6 +35,7 @@ NOBODY = Identity(instance="plan", task_instance="00000000-0000-0000-0000-000000
 )
 @click.option("--placement", default=DEFAULTS["placement"], show_default=True)
 @click.option("--groups", help="For placement 'groups': how many, or a JSON list of them.")
+@click.option("--controller", type=click.Choice(CONTROLLERS), default=DEFAULTS["controller"], show_default=True)
 @click.option("-n", "--namespace", help="Default: the manifest's, then 'default'.")
 @click.option("--name", help="Base of the application's name. Default: the manifest's.")
 @click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
@@ -44,6 +46,7 @@ def plan(
     pools: str,
     placement: str,
     groups: str | None,
+    controller: str,
     namespace: str | None,
     name: str | None,
     output: str,
@@ -63,6 +66,7 @@ def plan(
         namespace=namespace or metadata.get("namespace") or "default",
         placement=placement,
         groups=parse_groups(groups),
+        controller=controller,
         name=name,
     )
     _summarize(manifest, found)

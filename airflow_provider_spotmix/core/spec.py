@@ -9,6 +9,10 @@ from airflow_provider_spotmix.core.mix import Mix
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import CapacityType, Pool
 
+# Who may look after a fleet: the task's trigger (or its worker), or an agent in the fleet's namespace.
+AIRFLOW, AGENT = "airflow", "agent"
+CONTROLLERS = (AIRFLOW, AGENT)
+
 
 class ApplicationSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One application of a fleet.
@@ -40,7 +44,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``applications`` has every object that may ever be this fleet's: also the second attempts, which exist only if they
     are needed. ``quorum``: how many groups have to succeed; 0 for all of them. ``identity``: of the try that looks
-    after it, as it is written on its applications; empty in what earlier versions stored, which then matches any.
+    after it, as it is written on its applications; empty matches any. ``controller``: who looks after it, one of
+    `CONTROLLERS`.
     """
 
     fleet_id: str
@@ -54,6 +59,7 @@ class FleetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     backend: str = "kubeflow"
     quorum: int = 0
     identity: str = ""
+    controller: str = AIRFLOW
 
     def pool(self, name: str) -> Pool:
         """Return the pool of that name.

@@ -44,6 +44,7 @@ RENEW_SECONDS: Final = 2.0
 
 _LABELS: Final = {"app.kubernetes.io/managed-by": labels.MANAGER, "spotmix.io/lease": "controller"}
 LEASE_SELECTOR: Final = "spotmix.io/lease=controller"
+AGENT_SELECTOR: Final = f"{labels.AGENT}=true"
 # A released Lease is deleted within this time or left to expire.
 _RELEASE_SECONDS: Final = 5.0
 # After a failed renewal, the next one comes after this share of the period.
@@ -70,6 +71,7 @@ class ControllerLease:
     off for longer than the duration, or the Lease was deleted) the epoch is another one: claim the fleet again first.
 
     ``duration_seconds`` is rounded up to whole seconds in the Lease, which has no fractions; we use the shorter one.
+    ``agent``: whether it looks after any fleet of the namespace, not only after those that this process submitted.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class ControllerLease:
         *,
         duration_seconds: float = DURATION_SECONDS,
         renew_seconds: float = RENEW_SECONDS,
+        agent: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
         if not 0 < renew_seconds < duration_seconds:
@@ -92,6 +95,7 @@ class ControllerLease:
         self._controller_id = controller_id
         self._duration_seconds = duration_seconds
         self._renew_seconds = renew_seconds
+        self._labels = _LABELS | {labels.AGENT: "true"} if agent else _LABELS
         self._now = now
         self._uid = ""
         self._renewed_at: float | None = None
@@ -187,7 +191,7 @@ class ControllerLease:
             "leaseTransitions": self._epoch,
             **self._times(),
         }
-        body = {"metadata": {"name": self._name, "labels": dict(_LABELS)}, "spec": spec}
+        body = {"metadata": {"name": self._name, "labels": dict(self._labels)}, "spec": spec}
         try:
             lease = await self._kube.create(LEASES, body, self._namespace)
         except (AlreadyExists, ApiUnavailable, ServerError) as error:
@@ -326,12 +330,20 @@ class HolderWatch:
         return _Observation(lease, _clock())
 
 
-def shared_lease(hub: Hub, cluster: Cluster, namespace: str) -> AbstractAsyncContextManager[ControllerLease]:
-    """Share this process's Lease for a namespace among its fleets; deleted once the last one has left."""
+def shared_lease(
+    hub: Hub, cluster: Cluster, namespace: str, *, agent: bool = False
+) -> AbstractAsyncContextManager[ControllerLease]:
+    """Share this process's Lease for a namespace among its fleets; deleted once the last one has left.
+
+    An agent opens it before any of its fleets does, and says so on it.
+    """
 
     @asynccontextmanager
     async def opening() -> AsyncGenerator[ControllerLease, None]:
-        async with hub.client(cluster) as kube, ControllerLease(kube, namespace, new_controller_id()) as lease:
+        async with (
+            hub.client(cluster) as kube,
+            ControllerLease(kube, namespace, new_controller_id(), agent=agent) as lease,
+        ):
             yield lease
 
     return hub.share(("lease", cluster.identity(), namespace), opening, linger_seconds=0)

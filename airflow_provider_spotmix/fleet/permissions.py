@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from airflow_provider_spotmix.backends import backend
+from airflow_provider_spotmix.core.spec import AIRFLOW
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, EVENTS, LEASES, NODES, PODS, Resource
 
 PAGE = "docs/rbac.md"
@@ -32,19 +33,38 @@ class Grant(NamedTuple):
         return f"{', '.join(self.verbs)} on {self.resource.rbac_name(self.subresource)} ({self.why})"
 
 
-def grants(backend_name: str = "kubeflow") -> tuple[Grant, ...]:
-    """Return what a fleet of that backend needs."""
+# Beside what looking after a fleet needs: an agent finds its fleets' records, and fetches nothing from Airflow.
+RECORDS = Grant(CONFIG_MAPS, ("list", "watch"), "find the fleets")
+
+
+def grants(backend_name: str = "kubeflow", controller: str = AIRFLOW) -> tuple[Grant, ...]:
+    """Return what Airflow's credentials need for a fleet of that backend, by who looks after it."""
+    resource = backend(backend_name).resource
+    take_over = Grant(
+        resource,
+        ("patch",),
+        "take over the fleet of an earlier try",
+        without="a fleet that an earlier try left running is deleted and submitted again, not taken over",
+    )
+    log = Grant(PODS, ("get",), "the end of the driver's log", "log")
+    if controller == AIRFLOW:
+        return (*agent_grants(backend_name), take_over, log)
+    return (
+        Grant(resource, ("get", "list", "create", "delete"), "run the application"),
+        take_over,
+        Grant(PODS, ("get", "list"), "see that nothing of an earlier try runs any more"),
+        log,
+        Grant(CONFIG_MAPS, ("get", "list", "watch", "delete"), "what the agent says of the fleet"),
+        Grant(LEASES, ("list",), "see that an agent runs"),
+    )
+
+
+def agent_grants(backend_name: str = "kubeflow") -> tuple[Grant, ...]:
+    """Return what looking after fleets needs; an agent needs `RECORDS` beside it."""
     return (
         Grant(backend(backend_name).resource, ("get", "list", "watch", "create", "delete"), "run the application"),
-        Grant(
-            backend(backend_name).resource,
-            ("patch",),
-            "take over the fleet of an earlier try",
-            without="a fleet that an earlier try left running is deleted and submitted again, not taken over",
-        ),
         Grant(PODS, ("get", "list", "watch", "patch", "delete"), "place executors; remove those of dead nodes"),
         Grant(PODS, ("patch",), "tell Spark that a dead node's executor is gone", "status"),
-        Grant(PODS, ("get",), "the end of the driver's log", "log"),
         Grant(CONFIG_MAPS, ("get", "create", "patch"), "the checkpoint"),
         Grant(
             EVENTS,

@@ -19,7 +19,7 @@ from airflow_provider_spotmix.core.errors import InvalidInputError
 from airflow_provider_spotmix.core.mix import Mix, whole_weights
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import Pool
-from airflow_provider_spotmix.core.spec import ApplicationSpec, FleetSpec
+from airflow_provider_spotmix.core.spec import AGENT, AIRFLOW, ApplicationSpec, FleetSpec
 from airflow_provider_spotmix.fleet.checks import (
     base_name,
     check_base,
@@ -59,6 +59,7 @@ def plan_fleet(
     is_name_unique: bool = True,
     groups: Groups = None,
     quorum: int = 0,
+    controller: str = AIRFLOW,
 ) -> FleetPlan:
     """Plan a fleet.
 
@@ -78,6 +79,7 @@ def plan_fleet(
         is_name_unique: whether names get a suffix that no other fleet's have.
         groups: for placement ``groups``, how many or which; by default one for each pool of the mix.
         quorum: how many groups have to succeed; 0 for all.
+        controller: who looks after it.
 
     Raises:
         InvalidInputError: something in the input cannot be used; the message names field, value and remedy.
@@ -112,10 +114,14 @@ def plan_fleet(
         backend=backend,
         quorum=quorum,
         identity=identity.text,
+        controller=controller,
     )
     complete = _with_second_attempts(spec, drafts, base, identity, is_name_unique=is_name_unique)
     annotations = _annotations(identity, complete, keep=keep)
     annotations[labels.INPUT] = _digest(manifest, base, spec.mix, pools, namespace, placement, backend, groups, quorum)
+    if controller == AGENT:
+        annotations[labels.INPUT] += f"-{AGENT}"  # one that nobody's trigger looks after is not the same
+        annotations[labels.PLAN] = msgspec.json.encode(complete).decode()
     rendered = tuple(
         api.render(each, _overlay(draft, app, spec, annotations, object_labels or {}))
         for each, draft, app in zip(manifests, drafts, spec.applications, strict=True)

@@ -5,22 +5,28 @@ Four requests where everything is there; one more for each verb that no rule lis
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
 from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core.errors import ClusterNotReadyError
-from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.core.spec import AGENT, AIRFLOW, FleetSpec
+from airflow_provider_spotmix.fleet.lease import AGENT_SELECTOR
 from airflow_provider_spotmix.fleet.permissions import PAGE, Grant, grants
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.errors import Forbidden, NotFound
-from airflow_provider_spotmix.kube.resources import NAMESPACES
+from airflow_provider_spotmix.kube.resources import LEASES, NAMESPACES
 
 # Which Kubernetes lifts gates as `template` needs it (and `groups`, whose second attempts are gated): behind a feature
 # gate that is on by default, and stable.
 # https://kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-readiness/
 GATES_BETA, GATES_STABLE = (1, 27), (1, 30)
+# How long a fleet waits for an agent that is just being replaced.
+AGENT_SECONDS = 60.0
+_LOOK_SECONDS = 2.0
+AGENT_PAGE = "docs/agent.md"
 _GATED = frozenset({"template", "groups"})
 
 
@@ -43,15 +49,23 @@ class Finding(NamedTuple):
         return f"{self.level.value}: {self.text}"
 
 
-async def require(kube: Kube, spec: FleetSpec, *, tell: Callable[[str, bool], None]) -> None:
+async def require(
+    kube: Kube, spec: FleetSpec, *, tell: Callable[[str, bool], None], agent_seconds: float = AGENT_SECONDS
+) -> None:
     """Refuse to go on where the fleet could not be run or looked after; tell what it will have to do without.
+
+    An agent that should be there is waited for: it may just be being replaced.
 
     Raises:
         ClusterNotReadyError: something is missing; the text has all of it.
         KubeError: the API server did not answer.
 
     """
-    findings = await examine(kube, spec.namespace, backend_name=spec.backend, placement=spec.placement)
+    if spec.controller == AGENT:
+        await _wait_for_agent(kube, spec.namespace, tell, agent_seconds)
+    findings = await examine(
+        kube, spec.namespace, backend_name=spec.backend, placement=spec.placement, controller=spec.controller
+    )
     if any(finding.level is Level.MISSING for finding in findings):
         lines = [str(finding) for finding in findings if finding.level is not Level.GOOD]
         raise ClusterNotReadyError("\n- ".join(["nothing was submitted, the cluster is not ready for it:", *lines]))
@@ -61,7 +75,12 @@ async def require(kube: Kube, spec: FleetSpec, *, tell: Callable[[str, bool], No
 
 
 async def examine(
-    kube: Kube, namespace: str, *, backend_name: str = "kubeflow", placement: str = "template"
+    kube: Kube,
+    namespace: str,
+    *,
+    backend_name: str = "kubeflow",
+    placement: str = "template",
+    controller: str = AIRFLOW,
 ) -> tuple[Finding, ...]:
     """Go through the checklist.
 
@@ -73,7 +92,8 @@ async def examine(
         await _version(kube, placement),
         await _kind(kube, backend_name),
         await _namespace(kube, namespace),
-        *await _permissions(kube, namespace, backend_name),
+        *await _permissions(kube, namespace, grants(backend_name, controller)),
+        *([await _agent(kube, namespace)] if controller == AGENT else []),
     )
 
 
@@ -123,8 +143,32 @@ async def _namespace(kube: Kube, namespace: str) -> Finding:
     return Finding(Level.GOOD, f"namespace {namespace!r} is there")
 
 
-async def _permissions(kube: Kube, namespace: str, backend_name: str) -> tuple[Finding, ...]:
-    missing = await _missing(kube, namespace, grants(backend_name))
+async def _agent(kube: Kube, namespace: str) -> Finding:
+    try:
+        leases = (await kube.list(LEASES, namespace, label_selector=AGENT_SELECTOR)).items
+    except (Forbidden, NotFound) as error:
+        return Finding(Level.UNSEEN, f"whether an agent runs in namespace {namespace!r}: {error}")
+    if leases:
+        return Finding(Level.GOOD, f"an agent runs in namespace {namespace!r}: {leases[0].spec.holder_identity}")
+    return Finding(
+        Level.MISSING,
+        f"no agent runs in namespace {namespace!r}, and controller is 'agent': install one ({AGENT_PAGE}), or leave"
+        " controller out",
+    )
+
+
+async def _wait_for_agent(kube: Kube, namespace: str, tell: Callable[[str, bool], None], seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    give_up, told = loop.time() + seconds, False
+    while (await _agent(kube, namespace)).level is Level.MISSING and loop.time() < give_up:
+        if not told:
+            tell(f"waiting for an agent in namespace {namespace} (up to {seconds:g} s)", True)
+        told = True
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _permissions(kube: Kube, namespace: str, wanted: tuple[Grant, ...]) -> tuple[Finding, ...]:
+    missing = await _missing(kube, namespace, wanted)
     if not missing:
         return (Finding(Level.GOOD, f"all permissions are granted in namespace {namespace!r}"),)
     return tuple(_denied(grant, namespace) for grant in missing)

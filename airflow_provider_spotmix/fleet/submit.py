@@ -8,8 +8,9 @@ from typing import Any
 
 from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core.errors import FleetConflictError
-from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.core.spec import AGENT, FleetSpec
 from airflow_provider_spotmix.fleet.plan import FleetPlan
+from airflow_provider_spotmix.fleet.record import delete_record
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.errors import (
     AlreadyExists,
@@ -75,13 +76,15 @@ async def submit(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
 
 
 async def delete_fleet(kube: Kube, spec: FleetSpec) -> None:
-    """Delete the fleet's applications (with them go drivers, executors and the checkpoint). Idempotent.
+    """Delete the fleet's applications (with them go drivers, executors and the checkpoint) and record. Idempotent.
 
     Raises:
         KubeError: the API server refused one of them; the others are deleted all the same.
 
     """
     await delete_applications(kube, spec, [application.name for application in spec.applications])
+    if spec.controller == AGENT:
+        await delete_record(kube, spec)
 
 
 async def delete_applications(kube: Kube, spec: FleetSpec, names: Iterable[str]) -> None:

@@ -8,14 +8,15 @@ own new try, which deletes or adopts what the earlier one left.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
 from airflow_provider_spotmix.backends import backends
 from airflow_provider_spotmix.kube.client import Kube
-from airflow_provider_spotmix.kube.errors import Conflict, KubeError, NotFound
-from airflow_provider_spotmix.kube.objects import Raw
-from airflow_provider_spotmix.kube.resources import Resource
+from airflow_provider_spotmix.kube.errors import Conflict, Forbidden, KubeError, NotFound
+from airflow_provider_spotmix.kube.objects import ConfigMap, Raw
+from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, Resource
 from airflow_provider_spotmix.manifests import labels
 from airflow_provider_spotmix.manifests.identity import TaskRef
 
@@ -34,9 +35,9 @@ Log = Callable[[str, bool], None]
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """An application of a fleet, and whose it is."""
+    """An application of a fleet, or its record, and whose it is."""
 
-    resource: Resource[Raw]
+    resource: Resource[Any]
     name: str
     namespace: str
     uid: str
@@ -75,7 +76,7 @@ def why_over(task: TaskRef, states: States) -> str | None:
 
 
 async def find(kube: Kube, namespace: str | None, *, instance: str) -> list[Found]:
-    """List the applications of an Airflow deployment's fleets that are not being deleted.
+    """List the applications of an Airflow deployment's fleets that are not being deleted, and their agents' records.
 
     Those that are over and that a person wants to keep are left out, and so are those that do not say whose they are.
 
@@ -83,14 +84,25 @@ async def find(kube: Kube, namespace: str | None, *, instance: str) -> list[Foun
         KubeError: the API server refused.
 
     """
-    found = []
+    found, kept = [], set()
     for api in backends():
         for application in (await kube.list(api.resource, namespace, label_selector=labels.FLEET)).items:
-            kept = application.metadata.annotations.get(labels.KEEP) and api.status(application).phase.over
             mine = _read(api.resource, application)
-            if mine and mine.instance == instance and not kept and application.metadata.deletion_timestamp is None:
+            if application.metadata.annotations.get(labels.KEEP) and api.status(application).phase.over:
+                kept.add(application.metadata.labels[labels.FLEET])
+            elif mine and application.metadata.deletion_timestamp is None:
                 found.append(mine)
-    return found
+    found += [each for each in await _records(kube, namespace) if each.fleet not in kept]
+    return [each for each in found if each.instance == instance]
+
+
+async def _records(kube: Kube, namespace: str | None) -> list[Found]:
+    """What agents have said that nobody has fetched. Who has no agents need not be permitted to ask."""
+    try:
+        config_maps = (await kube.list(CONFIG_MAPS, namespace, label_selector=labels.RECORD)).items
+    except Forbidden:
+        return []
+    return [mine for each in config_maps if (mine := _read(CONFIG_MAPS, each))]
 
 
 async def delete(kube: Kube, found: Found) -> bool:
@@ -158,8 +170,8 @@ def unique(tasks: Iterable[TaskRef]) -> list[TaskRef]:
     return list({key_of(task): task for task in tasks}.values())
 
 
-def _read(resource: Resource[Raw], application: Raw) -> Found | None:
-    metadata = application.metadata
+def _read(resource: Resource[Any], thing: Raw | ConfigMap) -> Found | None:
+    metadata = thing.metadata
     task = TaskRef.read(metadata.annotations.get(labels.TASK, ""))
     identity = metadata.annotations.get(labels.IDENTITY, "")
     if task is None or not identity:
@@ -169,7 +181,7 @@ def _read(resource: Resource[Raw], application: Raw) -> Found | None:
         name=metadata.name,
         namespace=metadata.namespace,
         uid=metadata.uid,
-        fleet=metadata.labels.get(labels.FLEET, ""),
+        fleet=metadata.labels.get(labels.FLEET, metadata.labels.get(labels.RECORD, "")),
         identity=identity,
         task=task,
         created_at=float(metadata.creation_timestamp or 0.0),

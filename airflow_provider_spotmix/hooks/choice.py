@@ -27,6 +27,7 @@ from airflow_provider_spotmix.hooks.settings import (
     CONNECTION,
     DEFAULT,
     DEFAULTS,
+    read_controller,
     read_pools,
     resolve,
 )
@@ -46,6 +47,7 @@ class Chosen(NamedTuple):
     mix: Mix
     pools: tuple[Pool, ...]
     placement: str
+    controller: str
     policy: Policy
     prices: Prices | None
     origins: dict[str, tuple[Any, str]]
@@ -70,6 +72,7 @@ def choose(argument: Mapping[str, Any], connection: Mapping[str, Any], config: M
         mix=parse_mix(found["ratio"][0], found["on_demand_base"][0], pools),
         pools=pools,
         placement=found["placement"][0],
+        controller=read_controller(found["controller"][0]),
         policy=Policy(**{name: value for name, (value, _) in policy.items()}),
         prices=prices[0] if prices else None,
         origins=origins,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_spotmix.core.errors import MAX_SHOWN, InvalidInputError, at, listed, shown
 from airflow_provider_spotmix.core.pools import PRESETS, CapacityType, NodeRequirement, Pool, Toleration
+from airflow_provider_spotmix.core.spec import AIRFLOW, CONTROLLERS
 
 _Extra = TypeVar("_Extra", bound="_ClusterExtra")
 
@@ -23,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "on_demand_base": 0,
     "placement": "template",
     "pools": "karpenter",
+    "controller": AIRFLOW,
 }
 
 
@@ -106,6 +108,7 @@ class SpotmixExtra(_ClusterExtra):
     on_demand_base: int | None = Field(default=None, ge=0)
     placement: str | None = None
     pools: Any = None
+    controller: str | None = None
     # Read by `choice.choose`, as those of the other sources are.
     policy: Any = None
     prices: Any = None
@@ -188,6 +191,18 @@ def _read_pool(value: Any, field: str) -> Pool:
             given = "" if each["type"] == "missing" else f" is {shown(each['input'], path)}"
             said[f"{path}{given}"] = each["msg"]
         raise InvalidInputError(_first_few(said)) from None
+
+
+def read_controller(value: Any) -> str:
+    """Read who looks after the fleet.
+
+    Raises:
+        InvalidInputError: it is nobody of whom we know.
+
+    """
+    if value not in CONTROLLERS:
+        raise InvalidInputError(f"controller is {shown(value)}; give one of {', '.join(CONTROLLERS)}")
+    return str(value)
 
 
 def _list_in_text(value: Any) -> Any:

@@ -118,7 +118,7 @@ class SpotmixHook(BaseHook):
 
         try:
             chosen = self.choose()
-            findings = asyncio.run(_examine(self.cluster(), chosen.placement))
+            findings = asyncio.run(_examine(self.cluster(), chosen))
         except (KubeError, SpotmixError, AirflowNotFoundException) as error:
             return False, str(error)
         passed = all(finding.level is not Level.MISSING for finding in findings)
@@ -205,12 +205,13 @@ class SpotmixHook(BaseHook):
             raise InvalidInputError(f"connection {conn_id!r}: {_BROKEN}")
 
 
-async def _examine(cluster: ClusterConfig, placement: str) -> tuple[Finding, ...]:
+async def _examine(cluster: ClusterConfig, chosen: Chosen) -> tuple[Finding, ...]:
     from airflow_provider_spotmix.fleet.preflight import examine
 
     kube = await cluster.connect()
     try:
-        return await examine(kube, cluster.resolve_namespace(), placement=placement)
+        namespace = cluster.resolve_namespace()
+        return await examine(kube, namespace, placement=chosen.placement, controller=chosen.controller)
     finally:
         await kube.close()
 

@@ -23,6 +23,11 @@ INPUT = "spotmix.io/input"
 # The names that each group's attempts have, and how many groups have to succeed.
 GROUPS = "spotmix.io/groups"
 KEEP = "spotmix.io/keep"
+# How a namespace agent is asked to look after a fleet (annotation, its plan), what it says of it (label of a ConfigMap,
+# the fleet's id), and that a Lease is an agent's.
+PLAN = "spotmix.io/plan"
+RECORD = "spotmix.io/record"
+AGENT = "spotmix.io/agent"
 REASON = "spotmix.io/placement-reason"
 MANAGED_BY = "spotmix.io/managed-by"
 MANAGER = "airflow-provider-spotmix"

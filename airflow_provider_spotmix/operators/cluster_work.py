@@ -31,19 +31,18 @@ class ClusterWork:
     async def run(self, plan: FleetPlan, *, reattach: bool, note: Callable[[FleetSpec], None]) -> dict[str, Any]:
         """Submit and look after the fleet in this worker; return an event as the trigger's."""
         from airflow_provider_spotmix.core.errors import SpotmixError
+        from airflow_provider_spotmix.fleet.follow import wait_for_fleet
         from airflow_provider_spotmix.fleet.hub import Hub
-        from airflow_provider_spotmix.fleet.runner import run_fleet
 
         hub, noted = Hub.shared(), [plan.spec]
         try:
             await self.submit(plan, reattach=reattach, note=noted.append)
             note(noted[-1])
-            report = await run_fleet(hub, self.cluster, noted[-1], tell=self._tell)
+            return await wait_for_fleet(hub, self.cluster, noted[-1], tell=self._tell)
         except SpotmixError as error:
             return {"error": str(error)}
         finally:
             await hub.close()
-        return {"report": report.to_dict()}
 
     async def fleet_of(self, plan: FleetPlan) -> FleetSpec:
         """The fleet that this try looks after, be it an earlier one's."""

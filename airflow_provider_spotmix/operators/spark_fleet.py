@@ -50,6 +50,7 @@ class SparkFleetOperator(BaseOperator):
         success_policy: how many groups have to succeed: ``all``, ``any``, a number or ``{"quorum": 2}``. Templated.
         pools: name of a preset (``karpenter``), or a list of pools.
         policy: how patient to be, such as ``{"node_lost_after_seconds": 30}``; docs/connection.md lists the keys.
+        controller: who looks after it: ``airflow`` (the triggerer), or ``agent`` (a namespace agent, docs/agent.md).
         namespace: where it runs; by default the manifest's, then the connection's. Templated.
         name: base of the application's name; by default the manifest's ``metadata.name``. Templated.
         spotmix_conn_id: connection of type ``spotmix``. Templated.
@@ -108,6 +109,7 @@ class SparkFleetOperator(BaseOperator):
         success_policy: str | int | Mapping[str, Any] = "all",
         pools: str | Sequence[Mapping[str, Any]] | None = None,
         policy: Mapping[str, float] | None = None,
+        controller: str | None = None,
         namespace: str | None = None,
         name: str | None = None,
         spotmix_conn_id: str = "spotmix_default",
@@ -149,6 +151,7 @@ class SparkFleetOperator(BaseOperator):
         self.groups = groups
         self.success_policy = success_policy
         self.pools = pools
+        self.controller = controller
         self.namespace = namespace
         self.name = name
         self.spotmix_conn_id = spotmix_conn_id
@@ -242,6 +245,7 @@ class SparkFleetOperator(BaseOperator):
             pools=chosen.pools,
             namespace=self.namespace or application.namespace or self._in_cluster().cluster.resolve_namespace(),
             placement=chosen.placement,
+            controller=chosen.controller,
             policy=chosen.policy,
             prices=chosen.prices,
             groups=parse_groups(self.groups),

@@ -71,8 +71,8 @@ class SparkFleetTrigger(BaseTrigger):
 
         from airflow_provider_spotmix.core.errors import SpotmixError
         from airflow_provider_spotmix.core.spec import FleetSpec
+        from airflow_provider_spotmix.fleet.follow import wait_for_fleet
         from airflow_provider_spotmix.fleet.hub import Hub
-        from airflow_provider_spotmix.fleet.runner import run_fleet
         from airflow_provider_spotmix.kube.errors import KubeError
         from airflow_provider_spotmix.triggers.sweep import sweep_in_background
 
@@ -80,13 +80,11 @@ class SparkFleetTrigger(BaseTrigger):
         try:
             spec, hub, cluster = msgspec.convert(self.spec, FleetSpec), Hub.shared(), await self._where()
             sweep_in_background(hub, cluster, spec.namespace)
-            report = await run_fleet(hub, cluster, spec, tell=self._tell)
+            payload |= await wait_for_fleet(hub, cluster, spec, tell=self._tell)
         except AirflowNotFoundException as error:
             payload["error"] = f"in the triggerer, {error} (an environment variable must be set there too)"
         except (KubeError, SpotmixError) as error:
             payload["error"] = str(error)
-        else:
-            payload["report"] = report.to_dict()
         self._fired = True
         yield TriggerEvent(payload)  # type: ignore[no-untyped-call]  # Airflow's
 

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_spotmix.lab.airflow import AirflowHarness
 from tests.e2e.life import SECONDS, kind, until
 from tests.e2e.lines import Stage, chosen, name
+from tests.support.agent import agent
 
 pytestmark = [pytest.mark.airflow, pytest.mark.spark, pytest.mark.timeout(600), pytest.mark.usefixtures("triggerer")]
 
@@ -62,6 +63,21 @@ def outage_is_survived(stage: OutageStage) -> None:
         fleet.completes()
         report = one.succeeded(fleet)
         assert (report["interruptions"], report["replacements"]) == ([], [])
+
+
+def an_agent_needs_no_triggerer(stage: OutageStage) -> None:
+    """It replaces what is lost meanwhile; the task gets its report afterwards."""
+    with stage.life("life_agent") as one, agent(stage.lab, one.namespace):
+        one.begins()
+        fleet = one.is_under_way()
+        one.task_is("deferred")
+        with stage.outage:
+            fleet.loses_its_spot_executor()
+            fleet.is_looked_after()
+            fleet.completes()
+        report = one.succeeded(fleet)
+        assert [each["pool"] for each in report["replacements"]] == ["on-demand"]
+        one.log_has("all 3 executors are placed")
 
 
 def is_marked_failed_during_an_outage(stage: OutageStage) -> None:
@@ -129,6 +145,7 @@ def application_is_deleted_during_an_outage(stage: OutageStage) -> None:
 
 LINES: list[Line] = [
     outage_is_survived,
+    an_agent_needs_no_triggerer,
     is_marked_failed_during_an_outage,
     its_run_is_deleted_and_recreated_during_an_outage,
     application_ends_and_its_ttl_removes_it_during_an_outage,

@@ -76,11 +76,11 @@ class Listener:
         return kube
 
 
-async def bind(scene: Scene, kind: str, user: str) -> None:
-    """Grant what the page says, and nothing else."""
-    namespace = scene.spark.namespace if kind == "Role" else None
-    name = user if kind == "ClusterRole" else documented()[kind]["metadata"]["name"]
-    role = {"metadata": {"name": name}, "rules": documented()[kind]["rules"]}
+async def bind(scene: Scene, kind: str, user: str, shown: dict[str, Any] | None = None) -> None:
+    """Grant what a page shows (by default the permissions page), and nothing else."""
+    namespace, shown = scene.spark.namespace if kind == "Role" else None, shown or documented()[kind]
+    name = user if kind == "ClusterRole" else shown["metadata"]["name"]
+    role = {"metadata": {"name": name}, "rules": shown["rules"]}
     subject = {"apiGroup": RBAC, "kind": "User", "name": user}
     binding = {
         "metadata": {"name": name},

@@ -379,6 +379,7 @@ _settings: dict[str, st.SearchStrategy[Any]] = {
     "on_demand_base": _bases,
     "placement": st.sampled_from(["template", "groups", "spread"]) | junk,
     "pools": _pools,
+    "controller": st.sampled_from(["airflow", "agent", "triggerer"]) | junk,
     "namespace": _names,
 }
 

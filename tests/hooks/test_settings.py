@@ -47,6 +47,7 @@ def test_each_setting_is_resolved_by_itself() -> None:
         "ratio": "argument",
         "on_demand_base": "connection",
         "placement": "default",
+        "controller": "default",
         "pools": "[spotmix] config",
     }
 

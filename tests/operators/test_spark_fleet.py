@@ -118,6 +118,7 @@ def test_what_is_rendered_is_planned(dag: DAG, monkeypatch: pytest.MonkeyPatch) 
         "on_demand_base = 2 (from connection)",
         "placement = template (from default)",
         "pools = karpenter (from default)",
+        "controller = airflow (from default)",
     ]
     assert "policy.node_lost_after_seconds = 30.0 (from argument)" in told
 

@@ -60,6 +60,7 @@ for where, deferrable in (("triggerer", True), ("worker", False)):
     life(f"life_{where}", deferrable=deferrable)
     life(f"life_{where}_limited", deferrable=deferrable, execution_timeout=dt.timedelta(minutes=1))
     life(f"life_{where}_retried", deferrable=deferrable, retries=1, retry_delay=dt.timedelta(0))
+life("life_agent", controller="agent")
 life("life_impatient", startup_timeout_seconds=10)
 life("life_succeeding", SUCCEEDING)
 life("life_short_lived", SHORT_LIVED)
