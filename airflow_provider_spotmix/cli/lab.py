@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from airflow_provider_spotmix.lab import progress
+from airflow_provider_spotmix.lab.config import LabConfig
 from airflow_provider_spotmix.lab.lab import DEFAULT_NAME, Lab, option
 from airflow_provider_spotmix.lab.signals import SIGNALS
 from airflow_provider_spotmix.lab.status import LabStatus
@@ -26,11 +28,23 @@ def lab() -> None:
 
 @lab.command()
 @_NAME
-def up(name: str) -> None:
-    """Start the lab and leave it running; the first time it is built, for some minutes."""
-    running = Lab.up(name, progress=progress.for_person())
+@click.option("--config", type=click.Path(path_type=Path), help="Pools, sizes and more; see `spotmix lab config`.")
+def up(name: str, config: Path | None) -> None:
+    """Start the lab and leave it running; the first time it is built, for some minutes.
+
+    Of a lab that runs, what has died or was stopped is started.
+    """
+    running = Lab.up(name, _configuration(config), progress.for_person())
     click.echo(f"lab {name!r} is ready: {len(running.status().nodes)} nodes at {running.network.api_url}")
     click.echo(f"export KUBECONFIG={running.kubeconfig}")
+
+
+@lab.command()
+def config() -> None:
+    """Print the default configuration, to begin one with: spotmix lab config > lab.yaml."""
+    from airflow_provider_spotmix.lab.config_file import DEFAULT
+
+    click.echo(DEFAULT, nl=False)
 
 
 @lab.command()
@@ -103,6 +117,14 @@ def restart(name: str, components: tuple[str, ...]) -> None:
 def kubeconfig(name: str) -> None:
     """Print the path of the kubeconfig: export KUBECONFIG=$(spotmix lab kubeconfig)."""
     click.echo(Lab.attach(name).kubeconfig)
+
+
+def _configuration(path: Path | None) -> LabConfig | None:
+    if path is None:
+        return None
+    from airflow_provider_spotmix.lab import config_file
+
+    return config_file.read(path)
 
 
 def _show(found: LabStatus) -> None:

@@ -39,6 +39,11 @@ def apply_crds(api: Api, directory: Path) -> None:
     )
 
 
+def applications_are_served(api: Api) -> bool:
+    """Whether the API server answers for the operator's resources: a while after they are established."""
+    return "items" in api.get("/apis/sparkoperator.k8s.io/v1beta2/sparkapplications", limit="1")
+
+
 def apply_namespace(api: Api, name: str) -> None:
     """Create a namespace in which Spark applications can run under the service account `spark`."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_spotmix.lab.airflow import AirflowHarness
-from airflow_provider_spotmix.lab.config import CAPACITY_TYPE
 from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.lab import Lab
+from airflow_provider_spotmix.lab.pools import CAPACITY_TYPE
 from airflow_provider_spotmix.lab.progress import Progress
 from airflow_provider_spotmix.manifests import labels
 

@@ -125,7 +125,7 @@ class Lab:
 
     def status(self) -> LabStatus:
         """What runs and how it is; never raises because something does not."""
-        return read_status(self.name, self.network, self.files, self.api)
+        return read_status(self.name, self.network, self.files, self.api, self.state.config["nodes"])
 
     def interrupt(
         self,

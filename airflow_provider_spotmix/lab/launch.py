@@ -94,9 +94,10 @@ class _Starter:
         self.api = access.client(setting.files.kubeconfig)
 
     def run(self) -> None:
+        config = self.setting.config
         self.start(parts.ETCD, parts.API_SERVER)
         self.wait_for(parts.API_SERVER)
-        access.apply_nodes_role(self.api, [node.name for node in self.setting.config.nodes])
+        access.apply_nodes_role(self.api, [node.name for node in config.nodes])
         self.start(parts.CONTROLLER_MANAGER, parts.SCHEDULER, parts.NODES)
         self.step.update("resources")
         cluster.apply_crds(self.api, self.setting.programs.crds)
@@ -104,12 +105,16 @@ class _Starter:
         self.start(parts.OPERATOR)
         for namespace in ("default", cluster.SPARK_NAMESPACE):
             cluster.apply_namespace(self.api, namespace)
-        self.wait("the nodes to be Ready", self.nodes_are_ready)
-        self.wait("namespaces", lambda: cluster.accounts_are_ready(self.api, cluster.SPARK_NAMESPACE))
-        self.wait_for(parts.OPERATOR)
+        if parts.NODES in config.components():
+            self.wait("the nodes to be Ready", self.nodes_are_ready)
+        if parts.CONTROLLER_MANAGER in config.components():
+            self.wait("namespaces", lambda: cluster.accounts_are_ready(self.api, cluster.SPARK_NAMESPACE))
+        self.wait("the operator's resources", lambda: cluster.applications_are_served(self.api))
+        for name in config.components():
+            self.wait_for(name)
 
     def start(self, *names: str) -> None:
-        for name in names:
+        for name in (name for name in names if name in self.setting.config.components()):
             component = components.MAKERS[name](self.setting, self.credentials)
             request = component.request(self.setting.files.log(name))
             ask_supervisor(self.setting.network, do="start", component=request)

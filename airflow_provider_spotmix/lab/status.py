@@ -10,7 +10,6 @@ from typing import Any
 from airflow_provider_spotmix.lab import cluster
 from airflow_provider_spotmix.lab.api import Api, Json
 from airflow_provider_spotmix.lab.clients import ask_supervisor
-from airflow_provider_spotmix.lab.config import CAPACITY_TYPE
 from airflow_provider_spotmix.lab.errors import LabError, tail
 from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
@@ -47,6 +46,7 @@ class NodeStatus:
     """A node as the cluster sees it; `pods` counts those that have not ended."""
 
     name: str
+    pool: str
     capacity_type: str
     ready: bool
     taints: list[str]
@@ -81,8 +81,17 @@ class LabStatus:
         return asdict(self)
 
 
-def read_status(name: str, network: Network, files: Files, api: Api) -> LabStatus:
-    """Ask supervisor and API server."""
+def read_status(name: str, network: Network, files: Files, api: Api, configured: list[Json]) -> LabStatus:
+    """Ask supervisor and API server.
+
+    Args:
+        name: the lab's.
+        network: the lab's.
+        files: the lab's.
+        api: the administrator's client.
+        configured: the nodes as in `LabConfig.to_json`.
+
+    """
     try:
         children = ask_supervisor(network, do="status")
     except LabError:
@@ -91,7 +100,7 @@ def read_status(name: str, network: Network, files: Files, api: Api) -> LabStatu
     running = bool(parts) and all(part.exit_code is None for part in parts)
     try:
         ready = api.text("/readyz") == "ok"
-        nodes = _nodes(api)
+        nodes = _nodes(api, configured)
     except LabError:
         ready, nodes = False, []
     return LabStatus(
@@ -113,17 +122,20 @@ def _component(child: ChildStatus, log: Path) -> ComponentStatus:
     return ComponentStatus(child.name, 0, "ended", child.exit_code, 0, str(log), tail(log, 10))
 
 
-def _nodes(api: Api) -> list[NodeStatus]:
+def _nodes(api: Api, configured: list[Json]) -> list[NodeStatus]:
+    known = {node["name"]: node for node in configured}
     live = (p for p in api.items("/api/v1/pods") if p["status"].get("phase") not in {"Succeeded", "Failed"})
     pods = Counter(pod["spec"].get("nodeName", "") for pod in live)
-    return [_node(node, pods[node["metadata"]["name"]]) for node in api.items("/api/v1/nodes")]
+    nodes = api.items("/api/v1/nodes")
+    return [_node(node, known.get(node["metadata"]["name"], {}), pods[node["metadata"]["name"]]) for node in nodes]
 
 
-def _node(node: Json, pods: int) -> NodeStatus:
+def _node(node: Json, known: Json, pods: int) -> NodeStatus:
     taints = node["spec"].get("taints") or []
     return NodeStatus(
         name=node["metadata"]["name"],
-        capacity_type=node["metadata"]["labels"].get(CAPACITY_TYPE, ""),
+        pool=known.get("pool", ""),
+        capacity_type=known.get("capacity", ""),
         ready=cluster.node_is_ready(node),
         taints=[f"{taint['key']}:{taint['effect']}" for taint in taints],
         pods=pods,

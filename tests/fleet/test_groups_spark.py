@@ -22,8 +22,8 @@ from airflow_provider_spotmix.fleet.plan import plan_fleet
 from airflow_provider_spotmix.fleet.runner import run_fleet
 from airflow_provider_spotmix.fleet.submit import submit
 from airflow_provider_spotmix.kube.config import ClusterConfig
-from airflow_provider_spotmix.lab.config import ZONE
 from airflow_provider_spotmix.lab.lab import Lab
+from airflow_provider_spotmix.lab.pools import ZONE
 from airflow_provider_spotmix.manifests.identity import Identity
 
 pytestmark = [pytest.mark.cluster, pytest.mark.spark, pytest.mark.timeout(600)]

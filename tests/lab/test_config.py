@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_spotmix.lab import paths
-from airflow_provider_spotmix.lab.config import LabConfig, NodeConfig, spot_node
+from airflow_provider_spotmix.lab.config import LabConfig
 from airflow_provider_spotmix.lab.errors import LabError
+from airflow_provider_spotmix.lab.pools import NodeConfig
 
 
 def test_the_default_lab_has_two_spot_and_two_on_demand_nodes_as_karpenter_makes_them() -> None:
@@ -25,9 +26,9 @@ def test_the_default_lab_has_two_spot_and_two_on_demand_nodes_as_karpenter_makes
     [
         pytest.param((), {}, "nodes: a lab has 1 to 120 nodes, not 0", id="no-nodes"),
         pytest.param((NodeConfig("Spot_1"),), {}, "name 'Spot_1' is not a DNS label", id="bad-name"),
-        pytest.param((spot_node("a"), spot_node("a")), {}, "name 'a' is used twice", id="same-name"),
-        pytest.param((spot_node("a"),), {"opt": Path("/")}, "'opt' is not an absolute path", id="relative-target"),
-        pytest.param((spot_node("a"),), {"/opt/x": Path("/nowhere")}, "/nowhere .* does not exist", id="no-source"),
+        pytest.param((NodeConfig("a"), NodeConfig("a")), {}, "name 'a' is used twice", id="same-name"),
+        pytest.param((NodeConfig("a"),), {"opt": Path("/")}, "'opt' is not an absolute path", id="relative-target"),
+        pytest.param((NodeConfig("a"),), {"/opt/x": Path("/nowhere")}, "/nowhere .* does not exist", id="no-source"),
     ],
 )
 def test_a_bad_configuration_names_field_value_and_rule(
