@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from airflow_provider_spotmix.fleet.hub import Hub
 from airflow_provider_spotmix.fleet.permissions import RECORDS, agent_grants, grants
 from airflow_provider_spotmix.fleet.submit import delete_fleet, submit
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, custom
-from airflow_provider_spotmix.lab.config import LabConfig, on_demand_node, spot_node
+from airflow_provider_spotmix.lab.config import LabConfig, nodes_of
 from airflow_provider_spotmix.lab.lab import Lab
+from airflow_provider_spotmix.lab.pools import DEFAULT_POOLS
 from tests.docs.pages import ROOT
 from tests.fleet.scene import Scene, staged
 from tests.fleet.test_rbac import RBAC, Listener, bind, rights
@@ -233,7 +235,7 @@ async def until(check: Callable[[], bool], told: list[str]) -> None:
 async def test_what_the_page_tells_to_install_works() -> None:
     """In a lab of its own, whose pods see this environment in the place of an image."""
     here = {str(path): path for path in (Path(sys.prefix), ROOT / "airflow_provider_spotmix")}
-    config = LabConfig(nodes=(on_demand_node("on-demand-1"), spot_node("spot-1")), mounts=here)
+    config = LabConfig(nodes=nodes_of(*(replace(pool, nodes=1) for pool in DEFAULT_POOLS)), mounts=here)
     with Lab.ephemeral(config) as lab:
         async with staged(lab, controller="agent") as scene:
             await install(scene)
