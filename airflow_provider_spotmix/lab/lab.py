@@ -212,7 +212,7 @@ class Lab:
         waiting = f"another process starts or stops lab {name!r}: waiting for it"
         with locks.exclusive(paths.lab_lock_path(name), on_wait=lambda: progress.note(waiting)):
             lab = cls._find(name)
-            if lab is not None and lab.state.complete and lab._supervisor.is_running():
+            if lab is not None and lab.state.complete and lab._answers():
                 return lab._checked(config)._revived(progress)
             cls._clean(name, lab)
             programs = build.ensure(progress)
@@ -243,6 +243,13 @@ class Lab:
     @property
     def _supervisor(self) -> ProcessId:
         return ProcessId(self.state.supervisor_pid, self.state.supervisor_started)
+
+    def _answers(self) -> bool:
+        """Whether its supervisor does. One that is being killed still has a process, for a moment."""
+        try:
+            return self._supervisor.is_running() and bool(ask_supervisor(self.network, do="status"))
+        except LabError:
+            return False
 
     def _checked(self, config: LabConfig | None) -> Lab:
         if config is not None and config.to_json() != self.state.config:

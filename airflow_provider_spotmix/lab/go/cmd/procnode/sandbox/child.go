@@ -6,14 +6,25 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
+// The kernel keeps the parent-death signal by thread: a container whose command is executed by another thread than the one
+// that was forked would outlive its node's death. Only in init is this goroutine on that thread for certain.
+func init() {
+	if isChild() {
+		runtime.LockOSThread()
+	}
+}
+
+func isChild() bool { return len(os.Args) > 0 && os.Args[0] == childName }
+
 // RunIfChild turns this process into a container if a [Launcher] started it for that; then it does not return.
 func RunIfChild() {
-	if len(os.Args) == 0 || os.Args[0] != childName {
+	if !isChild() {
 		return
 	}
 	report := os.NewFile(errorFD, "errors")
