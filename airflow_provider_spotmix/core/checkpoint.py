@@ -14,16 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core.errors import CheckpointError
-from airflow_provider_spotmix.core.state import (
-    Account,
-    ApplicationState,
-    FleetState,
-    Loss,
-    OpenAccount,
-    Replacement,
-    Resubmission,
-    Vacancy,
-)
+from airflow_provider_spotmix.core.history import Loss, Replacement, Resubmission, Vacancy
+from airflow_provider_spotmix.core.state import Account, ApplicationState, FleetState, OpenAccount
 from airflow_provider_spotmix.core.table import Numbers
 
 SCHEMA = 1

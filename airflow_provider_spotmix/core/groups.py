@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from airflow_provider_spotmix.core.actions import Finish, Resubmit, Topic
 from airflow_provider_spotmix.core.events import ApplicationPhase
+from airflow_provider_spotmix.core.history import Cause, Resubmission
 from airflow_provider_spotmix.core.seats import explained
 from airflow_provider_spotmix.core.spec import ApplicationSpec
-from airflow_provider_spotmix.core.state import ApplicationState, Cause, FleetState, Resubmission
+from airflow_provider_spotmix.core.state import ApplicationState, FleetState
 from airflow_provider_spotmix.core.turn import Turn
 
 # What is said of an application whose object somebody has deleted.

@@ -7,7 +7,7 @@ says spot *and* a signal says that the infrastructure took it.
 from __future__ import annotations
 
 from airflow_provider_spotmix.core.events import NodeFacts, PodFacts
-from airflow_provider_spotmix.core.state import Cause
+from airflow_provider_spotmix.core.history import Cause
 
 # Taints that mean "this node is going away". karpenter.sh/disrupted also stands for consolidation and drift.
 DISRUPTION_TAINTS = (

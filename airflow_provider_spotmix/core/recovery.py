@@ -6,9 +6,10 @@ from collections import Counter
 from itertools import islice, repeat
 
 from airflow_provider_spotmix.core import events as ev
+from airflow_provider_spotmix.core.history import Cause, Loss
 from airflow_provider_spotmix.core.interruption import node_evidence
 from airflow_provider_spotmix.core.seats import vacate
-from airflow_provider_spotmix.core.state import ApplicationState, Cause, Executor, FleetState, Loss
+from airflow_provider_spotmix.core.state import ApplicationState, Executor, FleetState
 from airflow_provider_spotmix.core.table import Numbers
 from airflow_provider_spotmix.core.turn import Turn
 

@@ -5,17 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core.actions import Place, Topic
+from airflow_provider_spotmix.core.history import HISTORY_DETAILS, Cause, Loss, Replacement, Vacancy
 from airflow_provider_spotmix.core.interruption import attribute, node_evidence
-from airflow_provider_spotmix.core.state import (
-    HISTORY_DETAILS,
-    ApplicationState,
-    Cause,
-    Executor,
-    FleetState,
-    Loss,
-    Replacement,
-    Vacancy,
-)
+from airflow_provider_spotmix.core.state import ApplicationState, Executor, FleetState
 from airflow_provider_spotmix.core.turn import Turn
 
 

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_spotmix.core.cost import Costs, costs
-from airflow_provider_spotmix.core.state import Cause, FleetState, Loss, Replacement, Resubmission
+from airflow_provider_spotmix.core.history import Cause, Loss, Replacement, Resubmission
+from airflow_provider_spotmix.core.state import FleetState
 
 SCHEMA = 1
 

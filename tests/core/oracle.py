@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from airflow_provider_spotmix.core import journal
 from airflow_provider_spotmix.core.actions import Place, Rescue
+from airflow_provider_spotmix.core.history import Cause
 from airflow_provider_spotmix.core.spec import FleetSpec
-from airflow_provider_spotmix.core.state import Cause, FleetState
+from airflow_provider_spotmix.core.state import FleetState
 from tests.core.cluster_model import Cluster
 from tests.core.vocabulary import ON_DEMAND, fleet
 

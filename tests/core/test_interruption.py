@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_spotmix.core.events import NodeFacts
+from airflow_provider_spotmix.core.history import Cause
 from airflow_provider_spotmix.core.interruption import DISRUPTION_TAINTS, KUBELET_REASONS, attribute, node_evidence
-from airflow_provider_spotmix.core.state import Cause
 from tests.core.vocabulary import pod
 
 SPOT, INFRASTRUCTURE, APPLICATION = Cause.SPOT_INTERRUPTION, Cause.INFRASTRUCTURE, Cause.APPLICATION

@@ -8,7 +8,7 @@ from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import Rescue, SaveCheckpoint, Tell, Topic
 from airflow_provider_spotmix.core.controller import decide
 from airflow_provider_spotmix.core.events import ApplicationPhase
-from airflow_provider_spotmix.core.state import Cause, Loss, Replacement
+from airflow_provider_spotmix.core.history import Cause, Loss, Replacement
 from tests.core.vocabulary import (
     APP,
     NOON,

@@ -10,8 +10,9 @@ from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import Finish, Rescue
 from airflow_provider_spotmix.core.controller import Decision
 from airflow_provider_spotmix.core.events import ApplicationPhase, PodFacts
+from airflow_provider_spotmix.core.history import Cause
 from airflow_provider_spotmix.core.spec import FleetSpec
-from airflow_provider_spotmix.core.state import Cause, FleetState
+from airflow_provider_spotmix.core.state import FleetState
 from tests.core.vocabulary import (
     APP,
     NOON,

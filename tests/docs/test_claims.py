@@ -18,9 +18,9 @@ from airflow_provider_spotmix.backends.kubeflow import Kubeflow
 from airflow_provider_spotmix.cli.gc import gc
 from airflow_provider_spotmix.core import interruption
 from airflow_provider_spotmix.core.actions import Topic
+from airflow_provider_spotmix.core.history import HISTORY_DETAILS, Cause
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import PRESETS
-from airflow_provider_spotmix.core.state import HISTORY_DETAILS, Cause
 from airflow_provider_spotmix.fleet.report import SCHEMA, Report
 from airflow_provider_spotmix.hooks.choice import PriceModel, choose
 from airflow_provider_spotmix.hooks.settings import DEFAULTS, SpotmixExtra, read_pools

@@ -8,8 +8,9 @@ from importlib import import_module
 import msgspec
 
 from airflow_provider_spotmix.core import checkpoint as cp
+from airflow_provider_spotmix.core.history import Cause
 from airflow_provider_spotmix.core.spec import FleetSpec
-from airflow_provider_spotmix.core.state import Cause, FleetState
+from airflow_provider_spotmix.core.state import FleetState
 from tests.support import previous
 
 
