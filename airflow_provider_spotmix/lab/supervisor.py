@@ -5,6 +5,8 @@ lab's network, and the inherited read end of a pipe whose other end the lab's ow
 socket, one JSON object per connection, from the same user only.
 
 - Children get the kernel's parent-death signal, so that even kill -9 of this process leaves nothing running.
+- Orphans of its children become its own. Those in a session of their own outlive the child, so that containers go on
+  while their node's process is restarted; they end with this process, which they see to themselves if it is killed.
 - SIGTERM, SIGINT, the command `shutdown`, or the end of OWNER (until the command `keep`) stop all children and remove
   DIR.
 
@@ -25,11 +27,11 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 TMP = "/tmp"  # noqa: S108 - nothing is made there: it is hidden
@@ -76,6 +78,7 @@ class Supervisor:
 
     def status(self) -> list[dict[str, Any]]:
         """Every child: name, pid, and its exit code once it has ended (negative: the signal), by command or not."""
+        self._reap()
         for name, child in self.children.items():
             if child.poll() is not None:
                 self._sweep(name)
@@ -146,31 +149,50 @@ class Supervisor:
         if name in self.swept:
             return
         self.swept.add(name)
-        deadline = time.monotonic() + SWEEP_SECONDS
-        # Again until there are none: they may start others meanwhile. What cannot be killed must not hold up the rest.
-        while (left := _members(self.children[name].pid)) and time.monotonic() < deadline:
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
+        session = self.children[name].pid
+        _kill_while_any(lambda process: process.session == session)
+
+    def _reap(self) -> None:
+        """Take note of every child that has ended, orphans too."""
+        ours = {child.pid: child for child in self.children.values()}
+        with contextlib.suppress(ChildProcessError):  # there is no child at all
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                child = ours.get(ended.si_pid)
+                child.wait() if child else os.waitpid(ended.si_pid, 0)
 
     def end(self) -> None:
         """Stop everything and remove the lab's directory."""
         self.stop(list(self.children))
+        _kill_while_any(lambda process: process.parent == os.getpid())
+        self._reap()
         _remove(self.directory)
 
 
-def _members(session: int) -> list[int]:
-    """Processes of a session that still run; zombies are somebody else's to reap."""
-    found = []
+class _Process(NamedTuple):
+    pid: int
+    parent: int
+    session: int
+
+
+def _kill_while_any(which: Callable[[_Process], bool]) -> None:
+    """Kill until there are none: they may start others meanwhile. What cannot be killed must not hold up the rest."""
+    deadline = time.monotonic() + SWEEP_SECONDS
+    while (left := [process.pid for process in _processes() if which(process)]) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _processes() -> Iterator[_Process]:
+    """All processes that run, but for this one; zombies are their parents' to reap."""
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
             pid = int(entry.name)
             # After the name, which may hold anything: state, parent, group, session (proc(5)).
-            state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-            if int(its_session) == session and state not in "ZX" and pid != os.getpid():
-                found.append(pid)
-    return found
+            state, parent, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            if state not in "ZX" and pid != os.getpid():
+                yield _Process(pid, int(parent), int(session))
 
 
 def _before_exec(parent: int, own_tmp_but: list[str] | None) -> Callable[[], None]:
@@ -224,6 +246,7 @@ def _remove(directory: Path) -> None:
 
 def serve(directory: Path, listener: socket.socket, owner: int) -> None:
     """Run until told to end."""
+    _check(ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1), "to take in orphans")
     supervisor = Supervisor(directory)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)

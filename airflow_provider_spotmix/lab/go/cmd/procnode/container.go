@@ -24,6 +24,9 @@ const (
 	configInterval = 300 * time.Millisecond // between tries to start what lacks a config map or the like
 )
 
+// crashLoopBackOff is the reason for which a container waits for a later restart than its first.
+const crashLoopBackOff = "CrashLoopBackOff"
+
 // maxTerminationMessage is how much of a termination message the API keeps, in bytes.
 const maxTerminationMessage = 4096
 
@@ -39,10 +42,11 @@ type container struct {
 
 	state, last corev1.ContainerState
 	restarts    int32
-	attempts    int // starts that were tried; names the log file
+	attempts    int   // starts that were tried; names the log file
+	crashes     int32 // restarts since the last long run; they make the next one wait
 	process     *sandbox.Process
 	outOfMemory bool          // the current attempt was ended for that
-	log         *logFile      // of the current attempt
+	ending      ending        // how far its end has been asked for
 	ended       chan struct{} // closed when the current attempt and its log are over; nil before the first
 }
 
@@ -96,41 +100,45 @@ func backOff(n int32) time.Duration {
 
 // supervise runs the container until it has ended for good, and reports whether it ended with success.
 func (c *container) supervise(ctx context.Context, volumes map[string]string) bool {
-	crashes := int32(0)
+	end := c.resume()
 	for {
-		end := c.attempt(ctx, volumes)
+		if end == nil {
+			end = c.attempt(ctx, volumes)
+		}
 		if end == nil {
 			return false
 		}
 		if c.pod.stopping.happened() || !c.restartable(end.ExitCode) {
 			return end.ExitCode == 0
 		}
-		if end.FinishedAt.Sub(end.StartedAt.Time) > goodRun {
-			crashes = 0
-		}
-		if !c.waitRestart(backOff(crashes), end) {
+		if !c.waitRestart(end) {
 			return false
 		}
-		crashes++
+		end = nil
 	}
 }
 
 // waitRestart shows why the container does not run; false if the pod is to stop.
-func (c *container) waitRestart(delay time.Duration, end *corev1.ContainerStateTerminated) bool {
+func (c *container) waitRestart(end *corev1.ContainerStateTerminated) bool {
+	if end.FinishedAt.Sub(end.StartedAt.Time) > goodRun {
+		c.crashes = 0
+	}
+	delay := backOff(c.crashes)
 	ended := corev1.ContainerState{Terminated: end}
 	if delay > 0 {
-		c.set(waiting("CrashLoopBackOff", fmt.Sprintf("back-off %s restarting container %s", delay, c.spec.Name)), ended)
+		c.set(waiting(crashLoopBackOff, fmt.Sprintf("back-off %s restarting container %s", delay, c.spec.Name)), ended)
 		c.pod.warn("BackOff", fmt.Sprintf("Container %s ended with %d; restart in %s", c.spec.Name, end.ExitCode, delay))
 	}
 	select {
 	case <-c.pod.stopping.done():
 		c.set(ended, corev1.ContainerState{})
 		return false
-	case <-time.After(delay):
+	case <-time.After(time.Until(end.FinishedAt.Add(delay))):
 	}
 	c.pod.mu.Lock()
 	c.last = ended
 	c.restarts++
+	c.crashes++
 	c.pod.mu.Unlock()
 	return true
 }
@@ -182,9 +190,8 @@ func (c *container) finish(startErr error) *corev1.ContainerStateTerminated {
 			c.shutDown(c.process)
 		}
 		exit := c.process.Wait()
-		c.log.close() // before anyone learns of the end, the log has all of it
-		end.ExitCode, end.Signal, end.FinishedAt = int32(exit.Code), int32(exit.Signal), metav1.Now()
-		end.Reason, end.Message = c.exitReason(exit), c.terminationMessage(exit.Code)
+		end.ExitCode, end.Signal, end.FinishedAt = int32(exit.Code), int32(exit.Signal), metav1.NewTime(exit.FinishedAt)
+		end.Reason, end.Message = c.exitReason(exit), c.exitMessage(exit)
 		slog.Info("container ended", "node", c.pod.node.def.Name, "pod", c.pod.key(), "container", c.spec.Name, "exit", exit.Code)
 	}
 	c.pod.mu.Lock()
@@ -201,6 +208,8 @@ func (c *container) exitReason(exit sandbox.Exit) string {
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
 	switch {
+	case exit.Lost:
+		return "ContainerStatusUnknown"
 	case exit.Code == 0:
 		return "Completed"
 	case c.outOfMemory && exit.Signal == syscall.SIGKILL:
@@ -241,8 +250,7 @@ func (c *container) start(ctx context.Context, volumes map[string]string) error 
 	if len(args) == 0 {
 		return &waitReason{"CreateContainerError", errors.New("neither the container nor its image names a command")}
 	}
-	dir := filepath.Join(p.dir, "containers", c.spec.Name, strconv.Itoa(c.attempts))
-	own, root, err := p.prepareOwn(dir)
+	own, root, err := p.prepareOwn(c.dir(c.attempts))
 	if err != nil {
 		return &waitReason{"CreateContainerError", err}
 	}
@@ -274,30 +282,37 @@ func command(c *corev1.Container, im *Image, env map[string]string) []string {
 // launch starts the process with its log. From here on the attempt counts.
 func (c *container) launch(spec sandbox.Spec) error {
 	p := c.pod
-	log, err := createLog(p.logPath(c.spec.Name, c.attempts))
-	if err != nil {
-		return &waitReason{"CreateContainerError", err}
-	}
-	spec.Stdout, spec.Stderr = log.stream("stdout"), log.stream("stderr")
-	ended := make(chan struct{})
+	keep := sandbox.Keep{Dir: c.dir(c.attempts), Log: p.logPath(c.spec.Name, c.attempts)}
 	p.mu.Lock()
-	c.attempts, c.ended = c.attempts+1, ended
+	c.attempts, c.ended = c.attempts+1, make(chan struct{})
+	c.outOfMemory, c.ending = false, notAsked
 	p.mu.Unlock()
-	process, err := p.node.machine.launcher.Start(spec)
+	p.save() // before there is anything that a later process would not know of
+	process, err := p.node.machine.launcher.Start(spec, keep)
 	if err != nil {
-		log.close()
 		return err
 	}
+	c.running(process)
+	p.note("Started", fmt.Sprintf("Started container %s", c.spec.Name))
+	return nil
+}
+
+// running takes in a process that this or an earlier process of the node has started; it may have ended.
+func (c *container) running(process *sandbox.Process) {
+	p := c.pod
 	p.mu.Lock()
-	c.process, c.log, c.outOfMemory = process, log, false
-	c.state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
+	c.process = process
+	c.state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(process.StartedAt())}}
 	p.mu.Unlock()
 	c.started.set()
 	p.node.freezeLate(process)
 	p.changed()
-	p.note("Started", fmt.Sprintf("Started container %s", c.spec.Name))
-	slog.Info("container started", "node", p.node.def.Name, "pod", p.key(), "container", c.spec.Name, "pid", process.PID())
-	return nil
+	slog.Info("container runs", "node", p.node.def.Name, "pod", p.key(), "container", c.spec.Name, "pid", process.PID())
+}
+
+// dir holds what belongs to one attempt alone.
+func (c *container) dir(attempt int) string {
+	return filepath.Join(c.pod.dir, "containers", c.spec.Name, strconv.Itoa(attempt))
 }
 
 // prepareOwn makes the files and directories of one attempt; each starts with fresh ones, as a new container does.
@@ -314,10 +329,16 @@ func (p *pod) prepareOwn(dir string) (ownFiles, string, error) {
 	)
 }
 
+func (c *container) exitMessage(exit sandbox.Exit) string {
+	if exit.Lost {
+		return "ended unobserved"
+	}
+	return c.terminationMessage(exit.Code)
+}
+
 // terminationMessage is what the container left at terminationMessagePath, else, where it asks for that, its log's end.
 func (c *container) terminationMessage(exit int) string {
-	dir := filepath.Join(c.pod.dir, "containers", c.spec.Name, strconv.Itoa(c.attempts-1))
-	text, err := os.ReadFile(filepath.Join(dir, "termination-log"))
+	text, err := os.ReadFile(filepath.Join(c.dir(c.attempts-1), "termination-log"))
 	if err == nil && len(text) > 0 {
 		return string(text[:min(len(text), maxTerminationMessage)])
 	}

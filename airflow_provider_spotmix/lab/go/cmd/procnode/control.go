@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
@@ -86,6 +87,9 @@ func (m *machine) killNode(name string) (int, error) {
 	if n == nil {
 		return http.StatusConflict, fmt.Errorf("node %s is dead already", name)
 	}
+	if err := m.seal(name, dead); err != nil {
+		return http.StatusInternalServerError, err
+	}
 	n.die()
 	delete(m.nodes, name)
 	m.hosts.changed()
@@ -103,6 +107,9 @@ func (m *machine) freezeNode(name string) (int, error) {
 	if n == nil || n.frozen.happened() {
 		return http.StatusConflict, fmt.Errorf("node %s is dead or frozen already", name)
 	}
+	if err := m.seal(name, frozen); err != nil {
+		return http.StatusInternalServerError, err
+	}
 	n.freeze()
 	return http.StatusOK, nil
 }
@@ -114,24 +121,38 @@ func (m *machine) startNode(name string) (int, error) {
 		return http.StatusNotFound, err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	if old := m.nodes[name]; old != nil {
 		if !old.frozen.happened() {
+			m.mu.Unlock()
 			return http.StatusConflict, fmt.Errorf("node %s runs already", name)
 		}
 		old.die()
 		delete(m.nodes, name)
 	}
-	n, err := startNode(m, def)
+	err = m.seal(name, alive)
+	m.mu.Unlock()
 	if err != nil {
 		return http.StatusInternalServerError, err
 	}
-	m.nodes[name] = n
+	return m.runNode(context.Background(), def)
+}
+
+// runNode starts a node, and waits until it is registered.
+func (m *machine) runNode(ctx context.Context, def NodeConfig) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := startNode(ctx, m, def)
+	if err != nil {
+		return http.StatusInternalServerError, err
+	}
+	m.nodes[def.Name] = n
 	select {
 	case <-n.ready:
 		return http.StatusOK, nil
+	case <-ctx.Done():
+		return http.StatusServiceUnavailable, ctx.Err()
 	case <-time.After(registrationLimit):
-		return http.StatusGatewayTimeout, fmt.Errorf("node %s was not registered within %s", name, registrationLimit)
+		return http.StatusGatewayTimeout, fmt.Errorf("node %s was not registered within %s", def.Name, registrationLimit)
 	}
 }
 

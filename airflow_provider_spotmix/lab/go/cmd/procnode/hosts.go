@@ -25,6 +25,8 @@ type hostsFile struct {
 	pods func() []hostEntry
 	kick chan struct{}
 
+	complete *event // all pods are known; before that a write would take names away from those that run
+
 	mu       sync.Mutex
 	services corelisters.ServiceLister
 	last     string
@@ -36,8 +38,14 @@ type hostEntry struct {
 	labels        map[string]string
 }
 
+// newHostsFile takes over the file of an earlier process of the node, which containers may have open.
 func newHostsFile(path, api string, pods func() []hostEntry) (*hostsFile, error) {
-	h := &hostsFile{path: path, api: api, pods: pods, kick: make(chan struct{}, 1)}
+	h := &hostsFile{path: path, api: api, pods: pods, kick: make(chan struct{}, 1), complete: newEvent()}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		h.last = string(text)
+		return h, nil
+	}
 	return h, os.WriteFile(path, []byte(renderHosts(api, nil, nil)), 0o644)
 }
 
@@ -56,6 +64,11 @@ func (h *hostsFile) follow(ctx context.Context, m *machine) error {
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
 	go func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.complete.done():
+		}
 		for {
 			select {
 			case <-ctx.Done():

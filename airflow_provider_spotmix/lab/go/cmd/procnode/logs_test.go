@@ -8,17 +8,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"spotmix.io/lab/cmd/procnode/sandbox"
 )
 
 func writeLog(t *testing.T, write func(stdout, stderr interface{ Write([]byte) (int, error) })) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "d", "0.log")
-	log, err := createLog(path)
+	log, err := sandbox.CreateLog(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(log.stream("stdout"), log.stream("stderr"))
-	log.close()
+	write(log.Stream("stdout"), log.Stream("stderr"))
+	log.Close()
 	return path
 }
 
@@ -75,7 +77,7 @@ func TestLogGivesBackWhatWasWritten(t *testing.T) {
 }
 
 func TestLongLinesAreWholeWhenReadBack(t *testing.T) {
-	long := strings.Repeat("x", 3*maxLogText+7) + "\nend\n"
+	long := strings.Repeat("x", 3*sandbox.MaxLogText+7) + "\nend\n"
 	path := writeLog(t, func(stdout, _ interface{ Write([]byte) (int, error) }) { _, _ = stdout.Write([]byte(long)) })
 	if got := readLog(t, path, ""); got != long {
 		t.Errorf("got %d bytes, want %d", len(got), len(long))
@@ -102,15 +104,15 @@ func TestTailOffsetEqualsTheSlowWay(t *testing.T) {
 
 func TestFollowEndsWithTheContainer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
-	log, err := createLog(path)
+	log, err := sandbox.CreateLog(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, over := log.stream("stdout"), make(chan struct{})
+	stdout, over := log.Stream("stdout"), make(chan struct{})
 	go func() {
 		time.Sleep(2 * followInterval)
 		_, _ = stdout.Write([]byte("late\nlast"))
-		log.close()
+		log.Close()
 		close(over)
 	}()
 	var out bytes.Buffer

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -69,7 +68,7 @@ func main() {
 	}
 }
 
-// run runs the nodes until ctx ends; then it ends every process, says nothing to the API server, and returns.
+// run runs the nodes until ctx ends. Their pods go on; the next process takes them over.
 func run(ctx context.Context, f flags) error {
 	m, token, err := prepare(f)
 	if err != nil {
@@ -79,7 +78,6 @@ func run(ctx context.Context, f flags) error {
 	failed := make(chan error, 1)
 	go func() { failed <- control.ListenAndServe() }()
 	defer control.Close()
-	defer m.stop()
 	go m.watchMemory(ctx)
 	if err := m.hosts.follow(ctx, m); err != nil {
 		return err
@@ -88,11 +86,11 @@ func run(ctx context.Context, f flags) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if _, err := m.startNode(def.Name); err != nil {
+		if err := m.beginNode(ctx, def); err != nil {
 			return err
 		}
-		slog.Info("node is registered", "node", def.Name, "ip", def.IP)
 	}
+	m.hosts.complete.set()
 	slog.Info("all nodes are registered", "nodes", len(m.cfg.Nodes), "rootless", m.launcher.Rootless())
 	select {
 	case <-ctx.Done():
@@ -164,32 +162,41 @@ func (a *APIServer) complete(access *rest.Config) error {
 	return err
 }
 
-// prepareState makes the state directory; what an earlier process left of its pods is of no use, but its logs are.
+// beginNode lets a node be what it was before this process: dead, frozen, or alive.
+func (m *machine) beginNode(ctx context.Context, def NodeConfig) error {
+	switch m.fate(def.Name) {
+	case dead:
+		m.purge(func(r podRecord) bool { return r.Node == def.Name }) // what was left when its death was cut short
+		return nil
+	case frozen:
+		return m.keepFrozen(def)
+	}
+	if _, err := m.runNode(ctx, def); err != nil {
+		return err
+	}
+	slog.Info("node is registered", "node", def.Name, "ip", def.IP)
+	return nil
+}
+
+// prepareState makes the state directory, and removes from it what belongs to no node any more.
 func (m *machine) prepareState(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
 	m.stateDir = dir
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.RemoveAll(filepath.Join(dir, "pods"))); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	if m.launcher, err = sandbox.NewLauncher(dir); err != nil {
 		return err
 	}
+	m.purge(func(r podRecord) bool {
+		_, err := m.cfg.node(r.Node)
+		return err != nil
+	})
 	m.hosts, err = newHostsFile(filepath.Join(dir, "hosts"), m.cfg.APIServer.Host, m.hostEntries)
 	return err
-}
-
-// stop ends every process of every node at once.
-func (m *machine) stop() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, n := range m.nodes {
-		wg.Go(n.die)
-	}
-	wg.Wait()
 }
 
 // pods are those of the nodes that live.

@@ -74,6 +74,7 @@ func (l limitedContainer) kill(held int64) {
 	}
 	p.mu.Unlock()
 	if current {
+		p.save()
 		p.warn("OOMKilling", fmt.Sprintf("Container %s holds %d bytes of memory, more than its limit of %d",
 			l.container.spec.Name, held, l.limit))
 		l.container.send(l.process, syscall.SIGKILL)

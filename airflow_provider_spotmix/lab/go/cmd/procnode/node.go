@@ -55,8 +55,9 @@ type node struct {
 	frozen  *event
 }
 
-// startNode registers a node and begins to run what is bound to it.
-func startNode(m *machine, def NodeConfig) (*node, error) {
+// startNode registers a node, takes over the pods that an earlier process of it ran, and begins to run what is bound to
+// it. begin bounds the takeover, not the node's life.
+func startNode(begin context.Context, m *machine, def NodeConfig) (*node, error) {
 	client, err := m.clientOf(def.Name)
 	if err != nil {
 		return nil, err
@@ -70,43 +71,59 @@ func startNode(m *machine, def NodeConfig) (*node, error) {
 		return nil, err
 	}
 	n.ready = controller.Ready()
-	listener, err := net.Listen("tcp", net.JoinHostPort(def.IP, fmt.Sprint(kubeletPort)))
-	if err != nil {
-		return nil, fmt.Errorf("kubelet API of node %s (is another lab using this address?): %w", def.Name, err)
-	}
-	certificate, err := selfSigned(def)
-	if err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
-	n.server = &http.Server{
-		Handler: n.kubeletAPI(), ReadHeaderTimeout: 10 * time.Second,
-		TLSConfig: m.kubeletClients.serverConfig(certificate),
+	if err := n.listen(); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.sink = record.NewBroadcaster(record.WithContext(ctx))
 	n.sink.StartRecordingToSink(&clientcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
 	n.events = n.sink.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "procnode", Host: def.Name})
-	go func() { _ = n.server.ServeTLS(listener, "", "") }() // ends with Close
 	go func() {
 		if err := controller.Run(ctx); err != nil && ctx.Err() == nil {
 			slog.Error("node registration ended", "node", def.Name, "error", err)
 		}
 	}()
-	if err := n.pods.watch(ctx); err != nil {
-		n.die()
+	if err := errors.Join(n.pods.adopt(begin, ctx), n.pods.watch(ctx)); err != nil {
+		n.leave()
 		return nil, err
 	}
 	return n, nil
 }
 
+// listen serves the kubelet API.
+func (n *node) listen() error {
+	listener, err := net.Listen("tcp", net.JoinHostPort(n.def.IP, fmt.Sprint(kubeletPort)))
+	if err != nil {
+		return fmt.Errorf("kubelet API of node %s (is another lab using this address?): %w", n.def.Name, err)
+	}
+	certificate, err := selfSigned(n.def)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	n.server = &http.Server{
+		Handler: n.kubeletAPI(), ReadHeaderTimeout: 10 * time.Second,
+		TLSConfig: n.machine.kubeletClients.serverConfig(certificate),
+	}
+	go func() { _ = n.server.ServeTLS(listener, "", "") }() // ends with Close
+	return nil
+}
+
+// leave ends what this process does for the node; the node's pods go on.
+func (n *node) leave() {
+	n.cancel()
+	_ = n.server.Close()
+}
+
 // die is what a power cut is to a node: from one moment to the next no heartbeat, no kubelet API, no process, and no
 // word to the API server about any of it. It returns when all processes are gone.
 func (n *node) die() {
-	n.cancel()
-	_ = n.server.Close()
+	n.leave()
 	n.pods.killAll()
-	n.sink.Shutdown()
+	n.machine.purge(func(r podRecord) bool { return r.Node == n.def.Name })
+	if n.sink != nil {
+		n.sink.Shutdown()
+	}
 }
 
 func (n *node) capacity() corev1.ResourceList {

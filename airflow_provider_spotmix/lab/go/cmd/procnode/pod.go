@@ -43,6 +43,7 @@ type pod struct {
 	obj        *corev1.Pod
 	started    time.Time
 	failure    *failure
+	volumes    map[string]string // paths by name; nil until all are made
 	init, main []*container
 	graceTimer *time.Timer
 	deadline   time.Time
@@ -51,6 +52,8 @@ type pod struct {
 	written []byte
 	since   map[corev1.PodConditionType]corev1.PodCondition
 	dirty   chan struct{}
+
+	saveMu sync.Mutex // held while the record is written: the last one has the latest state
 }
 
 func newPod(n *node, obj *corev1.Pod, ip string) *pod {
@@ -103,6 +106,9 @@ func (p *pod) logPath(container string, attempt int) string {
 
 // live is the pod's whole life; run on a goroutine of its own. ctx ends with the node.
 func (p *pod) live(ctx context.Context) {
+	if err := makeDir(p.dir, 0o755); err != nil {
+		slog.Error("make the pod's directory", "pod", p.key(), "error", err)
+	}
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -151,10 +157,13 @@ func until(ctx context.Context, needless *event, what, key string, do func() err
 
 // run runs the pod's containers until all have ended for good.
 func (p *pod) run(ctx context.Context) {
-	if p.failed() || terminal(p.object().Status.Phase) {
+	if terminal(p.object().Status.Phase) || p.failed() && p.volumes == nil {
 		return
 	}
-	volumes, ok := p.awaitVolumes(ctx)
+	volumes, ok := p.volumes, true // those that an earlier process of the node made
+	if volumes == nil {
+		volumes, ok = p.awaitVolumes(ctx)
+	}
 	if !ok {
 		return
 	}
@@ -193,6 +202,9 @@ func (p *pod) awaitVolumes(ctx context.Context) (map[string]string, bool) {
 		}
 		volumes, err := p.prepareVolumes(ctx)
 		if err == nil {
+			p.mu.Lock()
+			p.volumes = volumes
+			p.mu.Unlock()
 			return volumes, true
 		}
 		if err.Error() != warned {
@@ -231,8 +243,9 @@ func (p *pod) view() podView {
 	return v
 }
 
-// changed asks for a status write, soon.
+// changed keeps what has changed for a later process of the node, and asks for a status write, soon.
 func (p *pod) changed() {
+	p.save()
 	select {
 	case p.dirty <- struct{}{}:
 	default:

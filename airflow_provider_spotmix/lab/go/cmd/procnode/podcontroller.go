@@ -65,8 +65,14 @@ func (c *podController) observe(ctx context.Context, obj *corev1.Pod) {
 			return
 		}
 		p = c.accept(obj)
-		c.pods[obj.UID] = p
 	}
+	c.begin(ctx, p, obj)
+}
+
+// begin begins the life of a pod, unless it has, and tells it what is new.
+func (c *podController) begin(ctx context.Context, p *pod, obj *corev1.Pod) {
+	_, known := c.pods[p.uid]
+	c.pods[p.uid] = p
 	p.update(obj)
 	if !known { // only now: what is deleted already must not start
 		c.wg.Go(func() { p.live(ctx) })
@@ -82,12 +88,18 @@ func (p *pod) update(obj *corev1.Pod) {
 	if obj.DeletionTimestamp == nil {
 		return
 	}
+	p.deleted.set()
+	p.terminate(graceLeft(obj, time.Now()))
+}
+
+// graceLeft is what remains of a deleted pod's grace period, which began when its deletion was asked for. The API
+// server cuts that time to seconds, in which a pod must not lose any of its grace.
+func graceLeft(obj *corev1.Pod, now time.Time) time.Duration {
 	grace := time.Duration(0)
 	if s := obj.DeletionGracePeriodSeconds; s != nil {
 		grace = time.Duration(*s) * time.Second
 	}
-	p.deleted.set()
-	p.terminate(grace)
+	return max(0, min(grace, obj.DeletionTimestamp.Sub(now)+time.Second))
 }
 
 // accept makes the pod, with an address; or, if an earlier process ran it, with the reason why it has failed.

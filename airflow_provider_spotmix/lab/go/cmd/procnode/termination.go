@@ -23,6 +23,14 @@ const hookEndDelay = 200 * time.Millisecond
 
 // terminate begins the end of the pod, or shortens what is left of its grace period.
 func (p *pod) terminate(grace time.Duration) {
+	if p.setDeadline(grace) {
+		p.stopping.set()
+		p.save()
+	}
+}
+
+// setDeadline returns false where an earlier deadline stands.
+func (p *pod) setDeadline(grace time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	deadline := time.Now().Add(grace)
@@ -32,10 +40,10 @@ func (p *pod) terminate(grace time.Duration) {
 	case deadline.Before(p.deadline):
 		p.graceTimer.Reset(grace)
 	default:
-		return
+		return false
 	}
 	p.deadline = deadline
-	p.stopping.set()
+	return true
 }
 
 // kill ends every process of the pod at once, without hooks or grace.
@@ -52,13 +60,36 @@ func (p *pod) kill() {
 	}
 }
 
+// ending is how far a running container has been asked to end. A process of the node that takes over goes on from there;
+// one that ended in the midst of a step leaves that step to be done again, as Kubernetes documents it for hooks.
+type ending int
+
+const (
+	notAsked ending = iota
+	hookDone        // its preStop hook, if it has one
+	asked           // by SIGTERM
+)
+
+func (c *container) reached(step ending) {
+	c.pod.mu.Lock()
+	c.ending = step
+	c.pod.mu.Unlock()
+	c.pod.save()
+}
+
 // shutDown ends a running container: preStop hook, a sidecar's turn, SIGTERM, what is left of the grace period, SIGKILL.
 func (c *container) shutDown(process *sandbox.Process) {
 	p := c.pod
-	p.note("Killing", fmt.Sprintf("Stopping container %s", c.spec.Name))
-	c.preStop(process)
+	if c.ending == notAsked {
+		p.note("Killing", fmt.Sprintf("Stopping container %s", c.spec.Name))
+		c.preStop(process)
+		c.reached(hookDone)
+	}
 	c.awaitTurn(process)
-	c.send(process, syscall.SIGTERM)
+	if c.ending == hookDone {
+		c.send(process, syscall.SIGTERM)
+		c.reached(asked)
+	}
 	least := time.After(minimumTermGrace)
 	select {
 	case <-process.Done():

@@ -2,133 +2,89 @@ package sandbox
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
-	"runtime"
-	"strings"
-
-	"golang.org/x/sys/unix"
+	"os/exec"
+	"syscall"
+	"time"
 )
 
-// The kernel keeps the parent-death signal by thread: a container whose command is executed by another thread than the one
-// that was forked would outlive its node's death. Only in init is this goroutine on that thread for certain.
-func init() {
-	if isChild() {
-		runtime.LockOSThread()
-	}
+// childName is argv[0] of a container's first process until it becomes the command.
+const childName = "procnode-container"
+
+// The file descriptors of a process that forkWithInput starts: [exec.Cmd.ExtraFiles] begin at 3.
+const (
+	inputFD   = 3
+	messageFD = 4
+)
+
+// outputDelay bounds the wait for output that somebody outside the container still holds open after its end.
+const outputDelay = 2 * time.Second
+
+// child is a container whose parent is this process.
+type child struct {
+	cmd       *exec.Cmd
+	namespace string
 }
 
-func isChild() bool { return len(os.Args) > 0 && os.Args[0] == childName }
-
-// RunIfChild turns this process into a container if a [Launcher] started it for that; then it does not return.
-func RunIfChild() {
-	if !isChild() {
-		return
-	}
-	report := os.NewFile(errorFD, "errors")
-	unix.CloseOnExec(errorFD)
-	if err := becomeContainer(); err != nil {
-		fmt.Fprint(report, err)
-		os.Exit(128) // the exit code that container runtimes use for a container that did not start
-	}
-	os.Exit(0)
-}
-
-func becomeContainer() error {
-	in := os.NewFile(specFD, "spec")
-	var spec Spec
-	if err := json.NewDecoder(in).Decode(&spec); err != nil {
-		return fmt.Errorf("read the plan: %w", err)
-	}
-	in.Close()
-	if err := unix.Sethostname([]byte(Hostname(spec.Hostname))); err != nil {
-		return fmt.Errorf("set host name %q: %w", spec.Hostname, err)
-	}
-	if err := enterRoot(spec); err != nil {
-		return err
-	}
-	if len(spec.Args) == 0 {
-		return nil
-	}
-	path, err := lookPath(spec.Args[0], spec.Env)
+// startChild makes a container and returns once its command runs; a [StartError] if it cannot.
+func startChild(s Spec, rootless bool, stdout, stderr io.Writer, fork func(*exec.Cmd) error) (*child, error) {
+	plan, err := json.Marshal(s)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := unix.Exec(path, spec.Args, spec.Env); err != nil {
-		return fmt.Errorf("exec %s: %w", path, err)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{childName}
+	cmd.Env = []string{}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.SysProcAttr = attributes(rootless)
+	cmd.WaitDelay = outputDelay
+	message, err := forkWithInput(cmd, plan, fork) // the message ends when the first process becomes the command, or ends
+	if cmd.Process == nil {
+		return nil, fmt.Errorf("make namespaces: %w", err)
 	}
-	return nil
-}
-
-// enterRoot builds the root, makes it the only file system of this process and changes to the working directory.
-func enterRoot(spec Spec) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
+	if message != "" {
+		err = &StartError{Message: message}
 	}
-	if err := unix.Mount("tmpfs", spec.Root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
-		return fmt.Errorf("mount a tmpfs at %s: %w", spec.Root, err)
-	}
-	unix.Umask(0) // modes are meant as they are written
-	root, err := openRoot(spec.Root)
 	if err != nil {
-		return err
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return nil, err
 	}
-	for _, m := range spec.Mounts {
-		if err := root.mount(m); err != nil {
-			return fmt.Errorf("%s %s at %s: %w", m.Kind, m.Source, m.Target, err)
-		}
-	}
-	dir := filepath.Join("/", spec.Dir)
-	if err := root.mkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("working directory %s: %w", dir, err)
-	}
-	root.close()
-	if err := pivot(spec.Root); err != nil {
-		return fmt.Errorf("change to the new root: %w", err)
-	}
-	unix.Umask(0o022)
-	if err := os.Chdir(dir); err != nil {
-		return fmt.Errorf("working directory: %w", err)
-	}
-	return nil
+	return &child{cmd: cmd, namespace: namespaceOf(cmd.Process.Pid)}, nil
 }
 
-// pivot makes root the root of this mount namespace. The old one is stacked below it for a moment, then let go.
-func pivot(root string) error {
-	if err := os.Chdir(root); err != nil {
-		return err
+func attributes(rootless bool) *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{
+		Setsid:     true,
+		Pdeathsig:  syscall.SIGKILL,
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
 	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return err
+	if rootless {
+		a.Cloneflags |= syscall.CLONE_NEWUSER
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return err
-	}
-	return os.Chdir("/")
+	return a
 }
 
-// lookPath finds a command as a shell would, in the container's own PATH.
-func lookPath(name string, env []string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
+// wait returns how the container ended, when every process of it has and their output is written.
+func (c *child) wait() Exit {
+	err := c.cmd.Wait()
+	exit := Exit{FinishedAt: time.Now()}
+	state := c.cmd.ProcessState
+	if state == nil {
+		fmt.Fprintf(os.Stderr, "wait for pid %d: %v\n", c.cmd.Process.Pid, err)
+		exit.Code = 255
+		return exit
 	}
-	path := ""
-	for _, e := range env {
-		if v, ok := strings.CutPrefix(e, "PATH="); ok {
-			path = v
-		}
+	exit.Code = state.ExitCode()
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		exit.Code, exit.Signal = signalBase+int(ws.Signal()), ws.Signal()
 	}
-	for _, dir := range filepath.SplitList(path) {
-		candidate := filepath.Join(dir, name)
-		info, err := os.Stat(candidate)
-		if err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
-			return candidate, nil
-		}
-		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission) && !errors.Is(err, unix.ENOTDIR) {
-			return "", err
-		}
-	}
-	return "", fmt.Errorf("command %q is not in PATH=%s of the container", name, path)
+	return exit
 }
+
+// signalBase is what a shell adds to the number of the signal that ended a command, to make an exit code.
+const signalBase = 128

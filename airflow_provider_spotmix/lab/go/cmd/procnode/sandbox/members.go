@@ -22,9 +22,6 @@ func Members() map[string][]int {
 	return members
 }
 
-// Namespace is the container's pid namespace, in which every one of its processes is, those of hooks too.
-func (p *Process) Namespace() string { return p.namespace }
-
 func namespaceOf(pid int) string {
 	link, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns/pid"))
 	if err != nil { // it has ended

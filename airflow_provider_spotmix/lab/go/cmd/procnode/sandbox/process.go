@@ -5,32 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"runtime"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// childName is argv[0] of a container's first process until it becomes the command.
-const childName = "procnode-container"
-
-// The file descriptors of the first process: [exec.Cmd.ExtraFiles] start at 3.
-const (
-	specFD  = 3
-	errorFD = 4
-)
-
-// outputDelay bounds the wait for output that somebody outside the container still holds open after its end.
-const outputDelay = 2 * time.Second
-
-// Launcher starts containers. The zero value is not usable; see [NewLauncher].
-type Launcher struct {
-	rootless bool
-	nsenter  string
-	work     chan func()
+// Keep is where a container's shim keeps what must not be lost with the process that asked for the container.
+type Keep struct {
+	Dir string `json:"dir"` // an existing directory of this container alone
+	Log string `json:"log"` // the log file; it and its directory are made
 }
 
 // StartError tells why a container could not become its command.
@@ -38,165 +26,170 @@ type StartError struct{ Message string }
 
 func (e *StartError) Error() string { return e.Message }
 
+// startErrorCode is the exit code that container runtimes use for a container that did not start.
+const startErrorCode = 128
+
+// ErrNeverStarted says that there was no container.
+var ErrNeverStarted = errors.New("no container was started")
+
+// adoptInterval is how often a shim that is being started is looked at.
+const adoptInterval = 5 * time.Millisecond
+
 // Exit is how a container ended.
 type Exit struct {
-	Code   int            // as a shell tells it: 128 + signal where a signal ended it
-	Signal syscall.Signal // 0 if it ended by itself
+	Code       int            `json:"code"`   // as a shell tells it: 128 + signal where a signal ended it
+	Signal     syscall.Signal `json:"signal"` // 0 if it ended by itself
+	FinishedAt time.Time      `json:"finishedAt"`
+	StartError string         `json:"startError,omitempty"` // why it did not become its command
+	Lost       bool           `json:"lost,omitempty"`       // nobody saw the end; code and signal are a guess
 }
 
-// Process is a started container.
+// Process is a container. Its parent is a shim, which outlives this process if this process's parent does.
 type Process struct {
 	launcher *Launcher
-	cmd      *exec.Cmd
-	env      []string
+	keep     string
+	running  running
+	first    *os.File // pidfd of the first process; nil if that had ended when we looked
 	done     chan struct{}
-
-	namespace string
-	exit      Exit
-}
-
-// NewLauncher finds out how this machine lets us make containers, by making one below scratch, a writable directory.
-// The error, where it does not, names what to change.
-func NewLauncher(scratch string) (*Launcher, error) {
-	nsenter, err := exec.LookPath("nsenter")
-	if err != nil {
-		return nil, fmt.Errorf("no program nsenter in PATH (for exec and preStop hooks): install util-linux: %w", err)
-	}
-	l := &Launcher{nsenter: nsenter, work: make(chan func())}
-	// The kernel ties the parent-death signal to the *thread* that forked: all forks come from one that never ends.
-	go func() {
-		runtime.LockOSThread()
-		for f := range l.work {
-			f()
-		}
-	}()
-	first := error(nil)
-	for _, rootless := range modes(os.Geteuid()) {
-		l.rootless = rootless
-		err := l.try(scratch)
-		if err == nil {
-			return l, nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return nil, fmt.Errorf("this machine does not let uid %d make containers: %w\n%s", os.Geteuid(), first, remedy)
-}
-
-const remedy = `Remedy, one of:
-  - run as root (in a container: with the capability SYS_ADMIN, for example docker run --privileged);
-  - allow user namespaces: sysctl user.max_user_namespaces=15000, kernel.unprivileged_userns_clone=1 (older Debian),
-    kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 23.10 and later);
-  - use a cluster of your own instead of the lab: set KUBECONFIG.`
-
-// modes lists what to try: root without the capability to mount (in a container) may still have user namespaces.
-func modes(uid int) []bool {
-	if uid == 0 {
-		return []bool{false, true}
-	}
-	return []bool{true}
-}
-
-func (l *Launcher) try(scratch string) error {
-	root, err := os.MkdirTemp(scratch, "try-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(root)
-	p, err := l.Start(Spec{Hostname: "try", Root: root, Mounts: Base()})
-	if err != nil {
-		return err
-	}
-	if e := p.Wait(); e.Code != 0 {
-		return fmt.Errorf("a trial container ended with %d", e.Code)
-	}
-	return nil
-}
-
-// Rootless reports whether containers get a user namespace, in which the caller's user appears as root.
-func (l *Launcher) Rootless() bool { return l.rootless }
-
-func (l *Launcher) attributes() *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{
-		Setsid:     true,
-		Pdeathsig:  syscall.SIGKILL,
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
-	}
-	if l.rootless {
-		a.Cloneflags |= syscall.CLONE_NEWUSER
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
-	}
-	return a
+	exit     Exit
 }
 
 // Start makes a container and returns once its command runs; a [StartError] if it cannot.
-func (l *Launcher) Start(s Spec) (*Process, error) {
-	plan, err := json.Marshal(s)
+func (l *Launcher) Start(s Spec, k Keep) (*Process, error) {
+	plan, err := json.Marshal(shimPlan{Spec: s, Keep: k, Rootless: l.rootless, Parent: os.Getpid(), Keeper: os.Getppid()})
 	if err != nil {
 		return nil, err
 	}
-	specR, specW, err := os.Pipe()
+	lock, err := lockShim(k.Dir)
 	if err != nil {
 		return nil, err
 	}
-	errorR, errorW, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, specR.Close(), specW.Close())
-	}
-	defer errorR.Close()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{childName}
-	cmd.Env = []string{}
-	cmd.Stdout, cmd.Stderr = s.Stdout, s.Stderr
-	cmd.ExtraFiles = []*os.File{specR, errorW}
-	cmd.SysProcAttr = l.attributes()
-	cmd.WaitDelay = outputDelay
-	started := make(chan error)
-	l.work <- func() { started <- cmd.Start() }
-	err = <-started
-	specR.Close()
-	errorW.Close()
+	cmd.Args = []string{shimName}
+	cmd.Env = []string{"GOMAXPROCS=1"}
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: orphaned}
+	message, err := forkWithInput(cmd, plan, l.fork, lock)
+	lock.Close()
+	if cmd.Process != nil {
+		go func() { _ = cmd.Wait() }() // leave no zombie; how the container ended is in a file
+	}
+	if message != "" {
+		err = errors.New(message)
+	}
 	if err != nil {
-		specW.Close()
-		return nil, fmt.Errorf("make namespaces: %w", err)
+		return nil, fmt.Errorf("start a shim: %w", err)
 	}
-	_, writeErr := specW.Write(plan)
-	specW.Close()
-	message, _ := io.ReadAll(errorR) // ends when the first process becomes the command, or ends
-	// Before anybody reaps it: until then its number is no other's.
-	p := &Process{launcher: l, cmd: cmd, env: s.Env, done: make(chan struct{}), namespace: namespaceOf(cmd.Process.Pid)}
-	go p.reap()
-	if writeErr != nil || len(message) > 0 {
-		p.Signal(syscall.SIGKILL)
-		p.Wait()
-		if len(message) == 0 {
-			return nil, fmt.Errorf("hand over the plan: %w", writeErr)
+	p, err := l.Adopt(k.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.StartError()
+}
+
+// lockShim makes the lock that a shim inherits and that the kernel lets go of when the shim ends.
+func lockShim(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+	}
+	return f, nil
+}
+
+// shimLives tells whether the shim of a directory is there. What it has written is final once it is not.
+func shimLives(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// Adopt finds the container that was started with a [Keep] directory, by this process or by an earlier one, and waits if
+// it is just being started. It may have ended; [ErrNeverStarted] if it never ran.
+func (l *Launcher) Adopt(dir string) (*Process, error) {
+	p := &Process{launcher: l, keep: dir, done: make(chan struct{})}
+	for shimLives(dir) {
+		if ReadJSON(filepath.Join(dir, runningFile), &p.running) != nil {
+			time.Sleep(adoptInterval)
+			continue
 		}
-		return nil, &StartError{Message: string(message)}
+		shim, err := openPID(p.running.Shim)
+		if err != nil || !shimLives(dir) { // it lived after its number was looked up: the number was its own
+			continue
+		}
+		p.first = p.openFirst()
+		go func() {
+			awaitEnd(shim)
+			p.end()
+		}()
+		return p, nil
 	}
+	if ReadJSON(filepath.Join(dir, runningFile), &p.running) != nil && ReadJSON(filepath.Join(dir, exitFile), &p.exit) != nil {
+		return nil, fmt.Errorf("%w in %s", ErrNeverStarted, dir)
+	}
+	p.end()
 	return p, nil
 }
 
-func (p *Process) reap() {
-	defer close(p.done)
-	err := p.cmd.Wait()
-	state := p.cmd.ProcessState
-	if state == nil {
-		p.exit = Exit{Code: 255}
-		fmt.Fprintf(os.Stderr, "wait for pid %d: %v\n", p.cmd.Process.Pid, err)
+// openPID opens a process by its number. The descriptor stays that process's, whoever gets the number next.
+func openPID(pid int) (*os.File, error) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "process "+strconv.Itoa(pid)), nil
+}
+
+// openFirst opens the container's first process, unless it has ended.
+func (p *Process) openFirst() *os.File {
+	first, err := openPID(p.running.PID)
+	if err != nil {
+		return nil
+	}
+	if ns := namespaceOf(p.running.PID); ns == "" || ns != p.running.Namespace { // it has ended; another has its number
+		first.Close()
+		return nil
+	}
+	return first
+}
+
+// awaitEnd returns when the process has ended, and closes its descriptor.
+func awaitEnd(process *os.File) {
+	defer process.Close()
+	raw, err := process.SyscallConn()
+	if err != nil {
 		return
 	}
-	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		p.exit = Exit{Code: 128 + int(ws.Signal()), Signal: ws.Signal()}
-		return
+	_ = raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	})
+}
+
+// end takes over what the shim wrote last.
+func (p *Process) end() {
+	if err := ReadJSON(filepath.Join(p.keep, exitFile), &p.exit); err != nil {
+		p.exit = Exit{Code: signalBase + int(syscall.SIGKILL), Signal: syscall.SIGKILL, FinishedAt: time.Now(), Lost: true}
 	}
-	p.exit = Exit{Code: state.ExitCode()}
+	if p.first != nil {
+		p.first.Close()
+	}
+	close(p.done)
 }
 
 // PID is the container's first process, seen from the host.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
+func (p *Process) PID() int { return p.running.PID }
+
+// Namespace is the container's pid namespace, in which every one of its processes is, those of hooks too.
+func (p *Process) Namespace() string { return p.running.Namespace }
+
+// StartedAt is when the command began to run.
+func (p *Process) StartedAt() time.Time { return p.running.StartedAt }
 
 // Done is closed when every process of the container has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -207,10 +200,26 @@ func (p *Process) Wait() Exit {
 	return p.exit
 }
 
+// StartError is a [StartError] if the container ended because it could not become its command.
+func (p *Process) StartError() error {
+	if !closed(p.done) || p.exit.StartError == "" {
+		return nil
+	}
+	return &StartError{Message: p.exit.StartError}
+}
+
 // Signal sends a signal to the first process. SIGKILL ends the whole container; other signals reach the first process
 // only if it handles them, as in every container. It does nothing if the container has ended.
 func (p *Process) Signal(s syscall.Signal) {
-	_ = p.cmd.Process.Signal(s) // the only error is that it has ended
+	if p.first == nil {
+		return
+	}
+	raw, err := p.first.SyscallConn()
+	if err != nil {
+		return
+	}
+	// The only errors are that it has ended.
+	_ = raw.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), s, nil, 0) })
 }
 
 // Enter is a command that runs inside the container, with its environment, not started yet. Canceling ctx kills
@@ -221,9 +230,21 @@ func (p *Process) Enter(ctx context.Context, args ...string) *exec.Cmd {
 		flags = append(flags, "--user", "--preserve-credentials")
 	}
 	cmd := exec.CommandContext(ctx, p.launcher.nsenter, append(append(flags, "--"), args...)...)
-	cmd.Env = p.env
+	cmd.Env = p.running.Env
+	if p.first == nil || closed(p.done) {
+		cmd.Err = errors.New("the container has ended")
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = outputDelay
 	return cmd
+}
+
+func closed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
 }

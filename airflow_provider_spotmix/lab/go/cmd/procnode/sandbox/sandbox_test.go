@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -30,20 +29,46 @@ func launcher(t *testing.T) *Launcher {
 // run runs a shell script in a container and returns its output and its end.
 func run(t *testing.T, script string, mounts ...Mount) (string, Exit) {
 	t.Helper()
-	var out bytes.Buffer
-	p, err := launcher(t).Start(shell(t, script, &out, mounts...))
+	keep := keeper(t)
+	exit := start(t, keep, script, mounts...).Wait()
+	return strings.TrimSpace(logText(t, keep)), exit
+}
+
+func start(t *testing.T, keep Keep, script string, mounts ...Mount) *Process {
+	t.Helper()
+	p, err := launcher(t).Start(shell(t, script, mounts...), keep)
 	if err != nil {
 		t.Fatal(err)
 	}
-	exit := p.Wait()
-	return strings.TrimSpace(out.String()), exit
+	t.Cleanup(func() { p.Signal(syscall.SIGKILL); p.Wait() })
+	return p
 }
 
-func shell(t *testing.T, script string, out *bytes.Buffer, mounts ...Mount) Spec {
+func keeper(t *testing.T) Keep {
+	t.Helper()
+	dir := t.TempDir()
+	return Keep{Dir: dir, Log: filepath.Join(dir, "log")}
+}
+
+// logText is what a container has written.
+func logText(t *testing.T, keep Keep) string {
+	t.Helper()
+	raw, err := os.ReadFile(keep.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for line := range strings.Lines(string(raw)) {
+		text.WriteString(strings.SplitN(line, " ", 4)[3])
+	}
+	return text.String()
+}
+
+func shell(t *testing.T, script string, mounts ...Mount) Spec {
 	t.Helper()
 	return Spec{
 		Hostname: "box", Root: t.TempDir(), Mounts: append(Base(), mounts...), Dir: "/job", Env: []string{"PATH=/usr/bin:/bin", "A=b"},
-		Args: []string{"sh", "-c", script}, Stdout: out, Stderr: out,
+		Args: []string{"sh", "-c", script},
 	}
 }
 
@@ -105,7 +130,12 @@ func TestExits(t *testing.T) {
 		{"killed-child-is-not-the-container", "sh -c 'kill -9 $$'; exit 3", Exit{Code: 3}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, got := run(t, c.script); got != c.want {
+			begin := time.Now()
+			_, got := run(t, c.script)
+			if got.FinishedAt.Before(begin) || got.FinishedAt.After(time.Now()) {
+				t.Errorf("it ended at %s", got.FinishedAt)
+			}
+			if got.FinishedAt = (time.Time{}); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 		})
@@ -128,9 +158,9 @@ func TestStartErrorsTellTheirStory(t *testing.T) {
 		}, "make directory /usr/nope: read-only"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			spec := shell(t, "true", &bytes.Buffer{})
+			spec := shell(t, "true")
 			c.change(&spec)
-			_, err := launcher(t).Start(spec)
+			_, err := launcher(t).Start(spec, keeper(t))
 			var start *StartError
 			if !errors.As(err, &start) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want a StartError with %q", err, c.want)
@@ -140,10 +170,7 @@ func TestStartErrorsTellTheirStory(t *testing.T) {
 }
 
 func TestKillEndsTheWholeTree(t *testing.T) {
-	p, err := launcher(t).Start(shell(t, "trap '' TERM; sleep 1000 & sleep 1001; wait", &bytes.Buffer{}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := start(t, keeper(t), "trap '' TERM; sleep 1000 & sleep 1001; wait")
 	children := func() string {
 		b, _ := os.ReadFile("/proc/" + strconv.Itoa(p.PID()) + "/task/" + strconv.Itoa(p.PID()) + "/children")
 		return strings.TrimSpace(string(b))
@@ -159,7 +186,7 @@ func TestKillEndsTheWholeTree(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	p.Signal(syscall.SIGKILL)
-	if got := p.Wait(); got != (Exit{Code: 137, Signal: syscall.SIGKILL}) {
+	if got := p.Wait(); got.Code != 137 || got.Signal != syscall.SIGKILL || got.Lost {
 		t.Errorf("exit %+v", got)
 	}
 	for _, pid := range pids {
@@ -173,11 +200,7 @@ func TestKillEndsTheWholeTree(t *testing.T) {
 }
 
 func TestEnterRunsInsideAndStopsWithItsContext(t *testing.T) {
-	p, err := launcher(t).Start(shell(t, "echo inside > /tmp/f; exec sleep 1000", &bytes.Buffer{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { p.Signal(syscall.SIGKILL); p.Wait() }()
+	p := start(t, keeper(t), "echo inside > /tmp/f; exec sleep 1000")
 	out, err := p.Enter(t.Context(), "sh", "-c", "until [ -s /tmp/f ]; do sleep 0.01; done; cat /tmp/f; hostname; pwd; echo $A; exit 7").Output()
 	if string(out) != "inside\nbox\n/job\nb\n" || err == nil || err.Error() != "exit status 7" {
 		t.Errorf("got %q, %v", out, err)

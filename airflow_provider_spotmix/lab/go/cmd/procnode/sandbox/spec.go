@@ -1,9 +1,6 @@
 package sandbox
 
-import (
-	"io"
-	"strings"
-)
+import "strings"
 
 // Kind says what a [Mount] puts at its target.
 type Kind string
@@ -35,9 +32,6 @@ type Spec struct {
 	Dir      string   `json:"dir"`  // working directory; made if missing; default /
 	Args     []string `json:"args"` // the command, looked up in PATH of Env; none: build the root and exit 0 (a trial)
 	Env      []string `json:"env"`  // NAME=value, the whole environment
-
-	Stdout io.Writer `json:"-"` // nil: discarded
-	Stderr io.Writer `json:"-"`
 }
 
 // hostnameLimit is __NEW_UTS_LEN of Linux less one, as the kubelet cuts it.
