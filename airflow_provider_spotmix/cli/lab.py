@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from airflow_provider_spotmix.lab import progress
-from airflow_provider_spotmix.lab.config import LabConfig
+from airflow_provider_spotmix.lab.config import MAX_KWOK_NODES, LabConfig, nodes_of
 from airflow_provider_spotmix.lab.lab import DEFAULT_NAME, Lab, option
+from airflow_provider_spotmix.lab.pools import kwok_pools
 from airflow_provider_spotmix.lab.signals import SIGNALS
 from airflow_provider_spotmix.lab.status import LabStatus
 
@@ -29,12 +31,15 @@ def lab() -> None:
 @lab.command()
 @_NAME
 @click.option("--config", type=click.Path(path_type=Path), help="Pools, sizes and more; see `spotmix lab config`.")
-def up(name: str, config: Path | None) -> None:
+@click.option(
+    "--kwok-nodes", type=click.IntRange(1, MAX_KWOK_NODES), help="So many played nodes more, half of them spot."
+)
+def up(name: str, config: Path | None, kwok_nodes: int | None) -> None:
     """Start the lab and leave it running; the first time it is built, for some minutes.
 
     Of a lab that runs, what has died or was stopped is started.
     """
-    running = Lab.up(name, _configuration(config), progress.for_person())
+    running = Lab.up(name, _configuration(config, kwok_nodes), progress.for_person())
     click.echo(f"lab {name!r} is ready: {len(running.status().nodes)} nodes at {running.network.api_url}")
     click.echo(f"export KUBECONFIG={running.kubeconfig}")
 
@@ -119,12 +124,16 @@ def kubeconfig(name: str) -> None:
     click.echo(Lab.attach(name).kubeconfig)
 
 
-def _configuration(path: Path | None) -> LabConfig | None:
-    if path is None:
-        return None
-    from airflow_provider_spotmix.lab import config_file
+def _configuration(path: Path | None, kwok_nodes: int | None) -> LabConfig | None:
+    found = None
+    if path is not None:
+        from airflow_provider_spotmix.lab import config_file
 
-    return config_file.read(path)
+        found = config_file.read(path)
+    if kwok_nodes is not None:
+        found = found or LabConfig()
+        found = replace(found, nodes=(*found.nodes, *nodes_of(*kwok_pools(kwok_nodes))))
+    return found
 
 
 def _show(found: LabStatus) -> None:

@@ -22,6 +22,7 @@ from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.pki import write_private
 
 RBAC = "rbac.authorization.k8s.io"
+KWOK_NAMESPACE, KWOK_ACCOUNT = "kube-system", "kwok-controller"
 OPERATOR_NAMESPACE, OPERATOR_ACCOUNT = "spark-operator", "spark-operator-controller"
 NODES_USER = "spotmix-lab:nodes"
 
@@ -34,6 +35,12 @@ class Identity:
     groups: tuple[str, ...] = ()
 
 
+def _account(namespace: str, name: str) -> Identity:
+    """Outside of a pod there is no projected token: the same user by another way."""
+    user = f"system:serviceaccount:{namespace}:{name}"
+    return Identity(user, ("system:serviceaccounts", f"system:serviceaccounts:{namespace}"))
+
+
 ADMIN = "admin"
 IDENTITIES = {
     ADMIN: Identity("admin", ("system:masters",)),
@@ -41,11 +48,8 @@ IDENTITIES = {
     parts.SCHEDULER: Identity("system:kube-scheduler"),
     # One process is all nodes: it acts as system:node:NAME for each.
     parts.NODES: Identity(NODES_USER),
-    # Outside of a pod there is no projected token: the same user by another way.
-    parts.OPERATOR: Identity(
-        f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}",
-        ("system:serviceaccounts", f"system:serviceaccounts:{OPERATOR_NAMESPACE}"),
-    ),
+    parts.OPERATOR: _account(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT),
+    parts.KWOK: _account(KWOK_NAMESPACE, KWOK_ACCOUNT),
 }
 
 
@@ -124,11 +128,18 @@ def apply_operator_role(api: Api, role: Path) -> None:
 
     """
     api.apply(f"/api/v1/namespaces/{OPERATOR_NAMESPACE}", _object("v1", "Namespace", {"name": OPERATOR_NAMESPACE}))
-    metadata = {"name": OPERATOR_ACCOUNT, "namespace": OPERATOR_NAMESPACE}
-    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/serviceaccounts/{OPERATOR_ACCOUNT}"
-    api.apply(path, _object("v1", "ServiceAccount", metadata))
-    rules = yaml.safe_load(role.read_text())["rules"]
-    _apply_cluster_role(api, OPERATOR_ACCOUNT, rules, {"kind": "ServiceAccount"} | metadata)
+    _apply_account_role(api, OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, role)
+
+
+def apply_kwok_role(api: Api, role: Path) -> None:
+    """Give kwok the permissions that it is shipped with."""
+    _apply_account_role(api, KWOK_NAMESPACE, KWOK_ACCOUNT, role)
+
+
+def _apply_account_role(api: Api, namespace: str, name: str, role: Path) -> None:
+    metadata = {"name": name, "namespace": namespace}
+    api.apply(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}", _object("v1", "ServiceAccount", metadata))
+    _apply_cluster_role(api, name, yaml.safe_load(role.read_text())["rules"], {"kind": "ServiceAccount"} | metadata)
 
 
 def _apply_cluster_role(api: Api, name: str, rules: list[Json], subject: Json) -> None:

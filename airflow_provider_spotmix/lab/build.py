@@ -24,6 +24,7 @@ from airflow_provider_spotmix.lab.toolchain import Go, find_go
 NEWS_SECONDS = 5.0
 KUBERNETES_VERSION = "v1.36.3"
 SPARK_OPERATOR_VERSION = "v2.5.2"
+KWOK_VERSION = "v0.8.0"
 KEEP = 3  # builds per program; each is up to 130 MB
 
 _HERE = Path(__file__).parent
@@ -82,6 +83,13 @@ PROGRAMS = (
         share=("github.com/kubeflow/spark-operator/v2", {"config/crd/bases": "crds", "config/rbac": "rbac"}),
     ),
 )
+KWOK = Program(
+    "kwok",
+    f"kwok {KWOK_VERSION} (played nodes)",
+    _HERE / "go_kwok",
+    "sigs.k8s.io/kwok/cmd/kwok",
+    share=("sigs.k8s.io/kwok", {"kustomize/rbac": "rbac"}),
+)
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ class Programs:
         spark_operator: the Kubeflow operator.
         crds: directory of the operator's CustomResourceDefinitions (YAML).
         operator_role: the operator's ClusterRole (YAML).
+        kwok: directory of kwok and its ClusterRole; None where it is not needed.
 
     """
 
@@ -102,10 +111,15 @@ class Programs:
     spark_operator: Path
     crds: Path
     operator_role: Path
+    kwok: Path | None = None
 
 
-def ensure(progress: Progress | None = None) -> Programs:
+def ensure(progress: Progress | None = None, *, kwok: bool = False) -> Programs:
     """Build what is not in the cache.
+
+    Args:
+        progress: where to show what goes on.
+        kwok: whether that is needed too.
 
     Raises:
         LabError: Go is missing, or a build failed (with the end of the compiler's output).
@@ -113,13 +127,15 @@ def ensure(progress: Progress | None = None) -> Programs:
     """
     progress = progress or Silent()
     go = find_go()
-    found = {program.name: _ensure(program, go, progress) for program in PROGRAMS}
+    wanted = (*PROGRAMS, KWOK) if kwok else PROGRAMS
+    found = {program.name: _ensure(program, go, progress) for program in wanted}
     return Programs(
         controlplane=found["controlplane"] / "controlplane",
         procnode=found["procnode"] / "procnode",
         spark_operator=found["spark-operator"] / "spark-operator",
         crds=found["spark-operator"] / "crds",
         operator_role=found["spark-operator"] / "rbac" / "role.yaml",
+        kwok=found.get("kwok"),
     )
 
 

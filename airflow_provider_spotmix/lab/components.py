@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_spotmix.lab import audit, parts, spark, toolchain
+from airflow_provider_spotmix.lab.kwok import SELECTOR, STAGES
 from airflow_provider_spotmix.lab.network import (
     API_PORT,
     CONTROLLER_MANAGER_PORT,
     ETCD_CLIENT_PORT,
     ETCD_PEER_PORT,
+    KWOK_PORT,
     NODES_CONTROL_PORT,
     OPERATOR_HEALTH_PORT,
     SCHEDULER_PORT,
@@ -23,6 +25,7 @@ from airflow_provider_spotmix.lab.provision import Credentials, Setting
 # How soon a silent node counts as lost. Kubernetes' own 50 s would make every test of a lost node wait as long; the
 # nodes renew their leases often enough for this.
 NODE_MONITOR_GRACE_SECONDS = 8
+KWOK_LEASE_SECONDS = 10  # renewed four times as often
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,25 @@ def operator(setting: Setting, credentials: Credentials) -> Component:
     return Component(parts.OPERATOR, command, env, own_tmp_but=needed)
 
 
+def kwok(setting: Setting, credentials: Credentials) -> Component:
+    """Plays nodes and their pods."""
+    files, network, program = setting.files, setting.network, setting.programs.kwok
+    if program is None:
+        raise ValueError("kwok has not been built")
+    command = [
+        str(program / "kwok"),
+        *("--kubeconfig", str(files.access(parts.KWOK))),
+        *("--config", str(STAGES)),
+        *("--manage-nodes-with-annotation-selector", SELECTOR),
+        *("--node-ip", network.kwok_node),
+        *("--cidr", network.kwok_pods),
+        *("--node-lease-duration-seconds", str(KWOK_LEASE_SECONDS)),
+        *("--server-address", f"{network.system}:{KWOK_PORT}"),
+        *("--v", "WARN"),
+    ]
+    return Component(parts.KWOK, command, _environment() | {"KWOK_WORKDIR": str(files.root / "kwok")})
+
+
 MAKERS: dict[str, Callable[[Setting, Credentials], Component]] = {
     parts.ETCD: etcd,
     parts.API_SERVER: api_server,
@@ -180,6 +202,7 @@ MAKERS: dict[str, Callable[[Setting, Credentials], Component]] = {
     parts.SCHEDULER: scheduler,
     parts.NODES: nodes,
     parts.OPERATOR: operator,
+    parts.KWOK: kwok,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.network import MAX_NODES
 from airflow_provider_spotmix.lab.pools import DEFAULT_POOLS, NodeConfig, PoolConfig
 
+MAX_KWOK_NODES = 5000
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 _PACKAGE = Path(__file__).parents[1]
@@ -73,14 +75,26 @@ class LabConfig:
                 raise LabError(f"mounts: {source} (for {target}) does not exist")
 
     def _check_nodes(self) -> None:
-        if not 1 <= len(self.nodes) <= MAX_NODES:
-            raise LabError(f"nodes: a lab has 1 to {MAX_NODES} nodes, not {len(self.nodes)}")
-        names = [node.name for node in self.nodes]
-        for name in names:
+        if not 1 <= len(self.real_nodes) <= MAX_NODES:
+            raise LabError(f"nodes: a lab has 1 to {MAX_NODES} nodes, not {len(self.real_nodes)}; more: with kwok")
+        if len(self.kwok_nodes) > MAX_KWOK_NODES:
+            raise LabError(f"nodes: a lab has up to {MAX_KWOK_NODES} nodes of kwok, not {len(self.kwok_nodes)}")
+        names = Counter(node.name for node in self.nodes)
+        for name, count in names.items():
             if not _DNS_LABEL.fullmatch(name):
                 raise LabError(f"nodes: name {name!r} is not a DNS label (a-z, 0-9 and -, at most 63 characters)")
-            if names.count(name) > 1:
+            if count > 1:
                 raise LabError(f"nodes: name {name!r} is used twice; every node needs its own")
+
+    @property
+    def real_nodes(self) -> tuple[NodeConfig, ...]:
+        """Those whose pods are processes."""
+        return tuple(node for node in self.nodes if not node.kwok)
+
+    @property
+    def kwok_nodes(self) -> tuple[NodeConfig, ...]:
+        """Those that are played."""
+        return tuple(node for node in self.nodes if node.kwok)
 
     def all_mounts(self) -> dict[str, Path]:
         """`mounts` and `app_dir` together."""
@@ -89,7 +103,8 @@ class LabConfig:
 
     def components(self) -> tuple[str, ...]:
         """What is started, in this order."""
-        return tuple(name for name in parts.ALL if name not in self.without)
+        absent = {*self.without, *(() if self.kwok_nodes else (parts.KWOK,))}
+        return tuple(name for name in parts.ALL if name not in absent)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, to compare and to keep."""

@@ -27,6 +27,7 @@ pools:
     memory: 8Gi
     zones: [lab-a, lab-b] # the nodes take turns
     labels: {}            # beside the provider's
+    kwok: false           # true: played nodes for scale, without processes; only what tolerates kwok.x-k8s.io/node=fake
     # taints: []          # in place of the provider's: [{key: dedicated, value: spark, effect: NoSchedule}]
   - name: on-demand
     capacity: on-demand
@@ -89,6 +90,7 @@ class PoolModel(_Strict):
     zones: Annotated[list[Value], Field(min_length=1)] = ["lab-a", "lab-b"]
     labels: dict[Key, Value] = {}
     taints: list[TaintModel] | None = None
+    kwok: bool = False
 
     def to_pool(self) -> PoolConfig:
         """As what the lab knows."""

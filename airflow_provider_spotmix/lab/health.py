@@ -57,6 +57,10 @@ def _operator(files: Files, network: Network) -> bool:
     return _says_ok(f"http://{network.system}:{ports.OPERATOR_HEALTH_PORT}/readyz", files)
 
 
+def _kwok(files: Files, network: Network) -> bool:
+    return _says_ok(f"http://{network.system}:{ports.KWOK_PORT}/healthz", files)
+
+
 _CHECKS: dict[str, Callable[[Files, Network], bool]] = {
     parts.ETCD: _etcd,
     parts.API_SERVER: _api_server,
@@ -64,6 +68,7 @@ _CHECKS: dict[str, Callable[[Files, Network], bool]] = {
     parts.SCHEDULER: _scheduler,
     parts.NODES: _nodes,
     parts.OPERATOR: _operator,
+    parts.KWOK: _kwok,
 }
 
 

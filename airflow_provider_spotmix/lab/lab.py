@@ -215,9 +215,10 @@ class Lab:
             if lab is not None and lab.state.complete and lab._answers():
                 return lab._checked(config)._revived(progress)
             cls._clean(name, lab)
-            programs = build.ensure(progress)
+            config = config or LabConfig()
+            programs = build.ensure(progress, kwok=bool(config.kwok_nodes))
             with progress.step(f"Starting lab {name!r}") as step:
-                state, leash = launch.start(name, config or LabConfig(), programs, step, ephemeral=ephemeral)
+                state, leash = launch.start(name, config, programs, step, ephemeral=ephemeral)
             lab = cls(state, leash=leash)
             if not ephemeral:
                 lab._let_go()

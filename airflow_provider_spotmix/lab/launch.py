@@ -16,6 +16,7 @@ from airflow_provider_spotmix.lab import (
     access,
     cluster,
     components,
+    kwok,
     network,
     parts,
     paths,
@@ -97,16 +98,16 @@ class _Starter:
         config = self.setting.config
         self.start(parts.ETCD, parts.API_SERVER)
         self.wait_for(parts.API_SERVER)
-        access.apply_nodes_role(self.api, [node.name for node in config.nodes])
+        access.apply_nodes_role(self.api, [node.name for node in config.real_nodes])
         self.start(parts.CONTROLLER_MANAGER, parts.SCHEDULER, parts.NODES)
         self.step.update("resources")
         cluster.apply_crds(self.api, self.setting.programs.crds)
         access.apply_operator_role(self.api, self.setting.programs.operator_role)
         self.start(parts.OPERATOR)
+        self.play_nodes()
         for namespace in ("default", cluster.SPARK_NAMESPACE):
             cluster.apply_namespace(self.api, namespace)
-        if parts.NODES in config.components():
-            self.wait("the nodes to be Ready", self.nodes_are_ready)
+        self.wait("the nodes to be Ready", self.nodes_are_ready)
         if parts.CONTROLLER_MANAGER in config.components():
             self.wait("namespaces", lambda: cluster.accounts_are_ready(self.api, cluster.SPARK_NAMESPACE))
         self.wait("the operator's resources", lambda: cluster.applications_are_served(self.api))
@@ -135,9 +136,19 @@ class _Starter:
                 log = tail(self.setting.files.log(child.name))
                 raise LabError(f"{child.name} ended with exit code {child.exit_code}; the end of its log:\n{log}")
 
+    def play_nodes(self) -> None:
+        if self.setting.programs.kwok is not None:
+            access.apply_kwok_role(self.api, self.setting.programs.kwok / "rbac" / "role.yaml")
+            self.start(parts.KWOK)
+            kwok.create_nodes(self.api, list(self.setting.config.kwok_nodes))
+
     def nodes_are_ready(self) -> bool:
+        config = self.setting.config
+        expected = {node.name for node in config.kwok_nodes}
+        if parts.NODES in config.components():
+            expected |= {node.name for node in config.real_nodes}
         nodes = self.api.items("/api/v1/nodes")
-        return len(nodes) == len(self.setting.config.nodes) and all(map(cluster.node_is_ready, nodes))
+        return expected == {node["metadata"]["name"] for node in nodes if cluster.node_is_ready(node)}
 
 
 @contextmanager

@@ -21,6 +21,7 @@ ETCD_CLIENT_PORT, ETCD_PEER_PORT = 2379, 2380
 CONTROLLER_MANAGER_PORT, SCHEDULER_PORT = 10257, 10259
 NODES_CONTROL_PORT = 11250
 OPERATOR_HEALTH_PORT = 8081
+KWOK_PORT = 10247
 MAX_NODES = 120
 
 
@@ -58,6 +59,16 @@ class Network:
     def node(self, index: int) -> str:
         """Address of the node with that index (0 ... 119)."""
         return f"127.{self.number}.65.{_checked(index) + 1}"
+
+    @property
+    def kwok_node(self) -> str:
+        """What all played nodes give as their address; nothing is there."""
+        return f"127.{self.number}.66.1"
+
+    @property
+    def kwok_pods(self) -> str:
+        """The range of the addresses of played pods; nothing is there."""
+        return f"127.{self.number}.248.0/21"
 
     def pods(self, index: int) -> str:
         """First three parts of the addresses of the pods on that node."""

@@ -8,8 +8,9 @@ from airflow_provider_spotmix.lab.errors import LabError
 
 ETCD, API_SERVER = "etcd", "apiserver"
 CONTROLLER_MANAGER, SCHEDULER, NODES, OPERATOR = "controller-manager", "scheduler", "nodes", "spark-operator"
+KWOK = "kwok"  # only where there are played nodes
 
-ALL = (ETCD, API_SERVER, CONTROLLER_MANAGER, SCHEDULER, NODES, OPERATOR)
+ALL = (ETCD, API_SERVER, CONTROLLER_MANAGER, SCHEDULER, NODES, OPERATOR, KWOK)
 OPTIONAL = (CONTROLLER_MANAGER, SCHEDULER, NODES, OPERATOR)
 
 _OTHER_NAMES = {"operator": OPERATOR, "kube-apiserver": API_SERVER, "api-server": API_SERVER}

@@ -10,6 +10,10 @@ ZONE = "topology.kubernetes.io/zone"
 CAPACITY_TYPE = "karpenter.sh/capacity-type"
 
 
+# As in kwok's own documentation.
+KWOK_TAINT = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}
+
+
 @dataclass(frozen=True)
 class NodeConfig:
     """One node.
@@ -22,6 +26,7 @@ class NodeConfig:
         memory: allocatable memory, a Kubernetes quantity; likewise.
         pool: for people: the pool that it belongs to.
         capacity: for people: "spot", "on-demand" or "".
+        kwok: whether it is played by kwok; see `kwok`.
 
     """
 
@@ -32,6 +37,7 @@ class NodeConfig:
     memory: str = "8Gi"
     pool: str = ""
     capacity: str = ""
+    kwok: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class PoolConfig:
         zones: the nodes take turns in them.
         labels: beside the provider's.
         taints: in place of the provider's.
+        kwok: whether the nodes are played by kwok. They have a taint more: only what asks for them gets there.
 
     """
 
@@ -99,6 +106,7 @@ class PoolConfig:
     zones: tuple[str, ...] = ("lab-a", "lab-b")
     labels: dict[str, str] = field(default_factory=dict)
     taints: tuple[dict[str, str], ...] | None = None
+    kwok: bool = False
 
     def expand(self) -> tuple[NodeConfig, ...]:
         """The nodes, called NAME-1, NAME-2 and so on."""
@@ -112,14 +120,21 @@ class PoolConfig:
             NodeConfig(
                 name=f"{self.name}-{number}",
                 labels={provider.pool: self.name, ZONE: zone} | marks | self.labels,
-                taints=taints,
+                taints=(*taints, KWOK_TAINT) if self.kwok else taints,
                 cpu=self.cpu,
                 memory=self.memory,
                 pool=self.name,
                 capacity=self.capacity,
+                kwok=self.kwok,
             )
             for number, zone in zip(range(1, self.nodes + 1), cycle(self.zones), strict=False)
         )
+
+
+def kwok_pools(nodes: int) -> tuple[PoolConfig, ...]:
+    """So many played nodes, half of them spot."""
+    sizes = {SPOT: nodes // 2, ON_DEMAND: nodes - nodes // 2}
+    return tuple(PoolConfig(f"kwok-{name}", name, nodes=size, kwok=True) for name, size in sizes.items())
 
 
 DEFAULT_POOLS = (PoolConfig("spot", SPOT), PoolConfig("on-demand", ON_DEMAND))

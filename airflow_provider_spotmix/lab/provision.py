@@ -81,7 +81,7 @@ def _nodes_config(setting: Setting, *, java_home: Path, scripts: Path) -> dict[s
             "labels": node.labels,
             "taints": list(node.taints),
         }
-        for index, node in enumerate(setting.config.nodes)
+        for index, node in enumerate(setting.config.real_nodes)
     ]
     return {
         "nodes": nodes,

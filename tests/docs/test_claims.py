@@ -24,6 +24,7 @@ from airflow_provider_spotmix.core.pools import PRESETS
 from airflow_provider_spotmix.fleet.report import SCHEMA, Report
 from airflow_provider_spotmix.hooks.choice import PriceModel, choose
 from airflow_provider_spotmix.hooks.settings import DEFAULTS, SpotmixExtra, read_pools
+from airflow_provider_spotmix.lab.kwok import STAGES
 from airflow_provider_spotmix.lab.signals import SIGNALS
 from airflow_provider_spotmix.manifests import labels, spark_conf
 from airflow_provider_spotmix.operators import peer_input
@@ -61,8 +62,13 @@ def test_links_and_files_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", [pytest.param(p, id=str(p.relative_to(ROOT))) for p in pages()])
 def test_labels_are_those_of_the_code(path: Path) -> None:
     ours = {value for name, value in vars(labels).items() if name.isupper()}
-    named = set(re.findall(r"\bspotmix\.io/[a-z-]+\b", path.read_text("utf-8")))
-    assert named - ours - {"spotmix.io/lab", "spotmix.io/lab-operator"} == set()
+    named = set(re.findall(r"(?<![\w.])spotmix\.io/[a-z-]+\b", path.read_text("utf-8")))
+    assert named - ours - {"spotmix.io/lab", "spotmix.io/lab-operator", "spotmix.io/lab-kwok"} == set()
+
+
+def test_every_annotation_of_a_played_pod_is_listed() -> None:
+    heeded, told = (set(re.findall(r"lab\.spotmix\.io/[a-z-]+", text)) for text in (STAGES.read_text(), page("lab.md")))
+    assert told == heeded
 
 
 def test_every_sign_of_an_interruption_is_listed() -> None:
