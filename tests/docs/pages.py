@@ -12,19 +12,29 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 _FENCE = re.compile(
-    r"^(?P<mark><!-- test: run -->\n)? *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL
+    r"^(?:<!-- (?:test: (?P<mark>run|until)|file: (?P<file>[\w./-]+)) -->\n)?"
+    r" *```(?P<language>\w+)\n(?P<text>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
 )
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. ``marked``: the comment before it asks the test to run it."""
+    """A fenced block.
+
+    Attributes:
+        mark: what the comment before it says of its test: ``run`` it; or, on a page that is lived, ``until`` it shows
+            what the page shows.
+        file: where a reader puts it, as a comment before it says.
+
+    """
 
     page: str
     line: int
     language: str
     text: str
-    marked: bool
+    mark: str
+    file: str
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -49,7 +59,8 @@ def blocks(*languages: str) -> list[Block]:
             line=text.count("\n", 0, found.start("language")) + 1,
             language=found["language"],
             text=textwrap.dedent(found["text"]),
-            marked=bool(found["mark"]),
+            mark=found["mark"] or "",
+            file=found["file"] or "",
         )
         for page in pages()
         for text in [page.read_text("utf-8")]
