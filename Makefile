@@ -92,8 +92,7 @@ lint-go: $(READY) # the lab's own build flags, so that both share what they comp
 	@go="$$PWD/$(BIN)/go"; gofmt="$$("$$go" env GOROOT)/bin/gofmt"; for dir in $(GO_DIRS); do \
 	  echo "gofmt -l $$dir"; unformatted=$$("$$gofmt" -l "$$dir"); \
 	  test -z "$$unformatted" || { echo "error: run gofmt -w on: $$unformatted" >&2; exit 1; }; \
-	  echo "go vet ./... in $$dir"; (cd "$$dir" && CGO_ENABLED=0 "$$go" vet -trimpath ./...) || exit 1; \
-	done
+	done; tools/golangci_lint.sh "$$go" $(GO_DIRS)
 
 lint-lock: $(READY)
 	build/tools/uv lock --check

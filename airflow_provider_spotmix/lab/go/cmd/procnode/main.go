@@ -61,8 +61,9 @@ func main() {
 	flag.StringVar(&f.kubeletClientCA, "kubelet-client-ca", "", "`file` with the certificate that users of the kubelet API must have")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if err := run(ctx, f); err != nil {
+	err := run(ctx, f)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "procnode:", err)
 		os.Exit(1)
 	}

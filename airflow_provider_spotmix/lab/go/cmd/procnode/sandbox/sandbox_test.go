@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -103,12 +104,12 @@ func TestMountsLandInsideTheRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mounts := append(spread,
+	mounts := slices.Concat(spread, []Mount{
 		Mount{Kind: Bind, Source: host, Target: "/var/run/secrets/deep"}, // through the link, inside the root
 		Mount{Kind: Bind, Source: filepath.Join(host, "f"), Target: "/opt/spread/nested/file", ReadOnly: true},
 		Mount{Kind: Symlink, Source: "/run", Target: "/opt/link"},
 		Mount{Kind: Bind, Source: host, Target: "/opt/link/linked"},
-	)
+	})
 	got, _ := run(t, "cat /run/secrets/deep/f /opt/spread/f /opt/spread/nested/file /run/linked/f; echo new > /run/secrets/deep/g; "+
 		"(echo x > /opt/spread/nested/file) 2>&1 | grep -o Read-only", mounts...)
 	if want := "hosthosthosthostRead-only"; got != want {
