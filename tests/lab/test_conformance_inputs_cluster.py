@@ -11,7 +11,7 @@ import json
 import pytest
 
 from airflow_provider_spotmix.lab.api import Json
-from tests.lab.conformance import DOCS, MARK, MARKED, SUCCEEDED, Case, Stage, container, pod
+from tests.lab.conformance import DOCS, MARK, MARKED, SUCCEEDED, Case, Stage, container, pod, until
 
 pytestmark = pytest.mark.cluster
 
@@ -233,3 +233,49 @@ def test_a_projected_token_is_bound_to_its_pod_and_audience(stage: Stage) -> Non
     claims = json.loads(base64.urlsafe_b64decode(stage.log("token").split(".")[1] + "=="))
     assert claims["kubernetes.io"]["pod"] == {"name": "token", "uid": meta["uid"]}
     assert claims["aud"] == ["someone"]
+
+
+def test_what_is_mounted_follows_its_source(stage: Stage) -> None:
+    """concepts/configuration/configmap/#mounted-configmaps-are-updated-automatically, and more."""
+    spaces = f"/api/v1/namespaces/{stage.namespace}"
+    stage.lab.api.create(f"{spaces}/configmaps", {"metadata": {"name": "moving"}, "data": {"a": "old", "gone": "soon"}})
+    stage.lab.api.create(f"{spaces}/secrets", {"metadata": {"name": "moving"}, "stringData": {"s": "old"}})
+    label = {"path": "label", "fieldRef": {"fieldPath": "metadata.labels['moving']"}}
+    spec = pod(
+        "exec sleep 600",
+        **mounted(
+            {"name": "config", "configMap": {"name": "moving"}},
+            {"name": "secret", "secret": {"secretName": "moving"}},
+            {"name": "all", "projected": {"sources": [{"configMap": {"name": "moving"}}]}},
+            {"name": "fields", "downwardAPI": {"items": [label]}},
+        ),
+    )
+    spec["containers"][0]["volumeMounts"].append({"name": "config", "mountPath": "/mnt/fixed", "subPath": "a"})
+    stage.start("follows", spec)
+    stage.reaches("follows", {"phase": "Running", "main": "Running"})
+    assert read(stage, "/mnt/fixed", "/mnt/config/a", "/mnt/secret/s", "/mnt/all/a") == "oldoldoldold"
+    stage.lab.api.patch(f"{spaces}/configmaps/moving", {"data": {"a": "new", "gone": None, "more": "x"}})
+    stage.lab.api.patch(f"{spaces}/secrets/moving", {"stringData": {"s": "new"}})
+    stage.lab.api.patch(stage.path("follows"), {"metadata": {"labels": {"moving": "new"}}})
+    paths = ("/mnt/config/a", "/mnt/secret/s", "/mnt/all/a", "/mnt/fields/label")
+    until("the volumes to be up to date", lambda: read(stage, *paths) == "new" * 4)
+    # A file that is mounted by itself is not updated; what is no longer a key is no longer a file.
+    assert read(stage, "/mnt/fixed") == "old"
+    assert run(stage, "ls", "/mnt/config", "/mnt/all").split() == [
+        "/mnt/all:",
+        "a",
+        "more",
+        "/mnt/config:",
+        "a",
+        "more",
+    ]
+
+
+def read(stage: Stage, *paths: str) -> str:
+    return run(stage, "cat", *paths)
+
+
+def run(stage: Stage, *command: str) -> str:
+    connection = stage.exec("follows", *command)
+    connection.run_forever(timeout=30)
+    return str(connection.read_stdout() if connection.peek_stdout() else "")

@@ -97,6 +97,7 @@ func (p *pod) restore(r podRecord) {
 func (c *container) restore(r containerRecord) {
 	c.state, c.last, c.restarts, c.crashes, c.attempts = r.State, r.Last, r.Restarts, r.Crashes, r.Attempts
 	c.outOfMemory, c.ending = r.OutOfMemory, r.Ending
+	c.health = untested(&c.spec)
 	if r.Started {
 		c.started.set()
 	}

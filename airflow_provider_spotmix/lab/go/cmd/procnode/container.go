@@ -47,6 +47,7 @@ type container struct {
 	process     *sandbox.Process
 	outOfMemory bool          // the current attempt was ended for that
 	ending      ending        // how far its end has been asked for
+	health      health        // of the current attempt
 	ended       chan struct{} // closed when the current attempt and its log are over; nil before the first
 }
 
@@ -285,15 +286,19 @@ func (c *container) launch(spec sandbox.Spec) error {
 	keep := sandbox.Keep{Dir: c.dir(c.attempts), Log: p.logPath(c.spec.Name, c.attempts)}
 	p.mu.Lock()
 	c.attempts, c.ended = c.attempts+1, make(chan struct{})
-	c.outOfMemory, c.ending = false, notAsked
+	c.outOfMemory, c.ending, c.health = false, notAsked, untested(&c.spec)
 	p.mu.Unlock()
 	p.save() // before there is anything that a later process would not know of
 	process, err := p.node.machine.launcher.Start(spec, keep)
 	if err != nil {
 		return err
 	}
-	c.running(process)
 	p.note("Started", fmt.Sprintf("Started container %s", c.spec.Name))
+	hookErr := c.postStart(process) // until it is done, the container does not count as running
+	c.running(process)
+	if hookErr != nil {
+		go c.endUnhealthy(process, "postStart hook", nil)
+	}
 	return nil
 }
 
@@ -304,7 +309,10 @@ func (c *container) running(process *sandbox.Process) {
 	c.process = process
 	c.state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(process.StartedAt())}}
 	p.mu.Unlock()
-	c.started.set()
+	if c.spec.StartupProbe == nil {
+		c.started.set()
+	}
+	go c.probe(process)
 	p.node.freezeLate(process)
 	p.changed()
 	slog.Info("container runs", "node", p.node.def.Name, "pod", p.key(), "container", c.spec.Name, "pid", process.PID())

@@ -63,7 +63,7 @@ func TestVolumeFiles(t *testing.T) {
 		{"chosen", []corev1.KeyToPath{{Key: "a", Path: "deep/x", Mode: mode(0o600)}}, mode(0o444), nil, map[string]os.FileMode{"deep/x": 0o600}, ""},
 		{"missing", []corev1.KeyToPath{{Key: "z", Path: "z"}}, nil, nil, nil, `no key "z"; there are: a, b`},
 		{"missing-but-optional", []corev1.KeyToPath{{Key: "z", Path: "z"}}, nil, &yes, map[string]os.FileMode{}, ""},
-		{"leads-out", []corev1.KeyToPath{{Key: "a", Path: "../x"}}, nil, nil, nil, "escapes"},
+		{"leads-out", []corev1.KeyToPath{{Key: "a", Path: "../x"}}, nil, nil, nil, "must not contain '..'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			target := filepath.Join(dir, c.name)
@@ -71,7 +71,11 @@ func TestVolumeFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 { // it is repeated when a later volume is not ready
-				err := writeItems(nil, target, data, c.items, c.mode, c.optional)
+				files := volumeFiles{}
+				err := files.addItems(nil, data, c.items, c.mode, c.optional)
+				if err == nil {
+					err = writeFiles(target, files)
+				}
 				if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 					t.Fatalf("got %v, want %q", err, c.err)
 				}

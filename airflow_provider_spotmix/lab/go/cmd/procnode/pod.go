@@ -44,6 +44,7 @@ type pod struct {
 	started    time.Time
 	failure    *failure
 	volumes    map[string]string // paths by name; nil until all are made
+	tokens     map[string]heldToken
 	init, main []*container
 	graceTimer *time.Timer
 	deadline   time.Time
@@ -167,6 +168,7 @@ func (p *pod) run(ctx context.Context) {
 	if !ok {
 		return
 	}
+	go p.updateVolumes(ctx, volumes)
 	var sidecars []*container
 	defer func() { p.endSidecars(sidecars) }()
 	for _, c := range p.init {
@@ -234,12 +236,13 @@ func (p *pod) view() podView {
 		for i, c := range list {
 			out[i] = containerView{
 				name: c.spec.Name, image: c.spec.Image, id: c.id(), state: c.state, last: c.last, restarts: c.restarts,
-				sidecar: c.sidecar(),
+				sidecar: c.sidecar(), health: c.health,
 			}
 		}
 		return out
 	}
 	v.init, v.main = views(p.init), views(p.main)
+	v.gates = closedGates(p.obj)
 	return v
 }
 

@@ -85,6 +85,9 @@ func (p *pod) update(obj *corev1.Pod) {
 	p.mu.Lock()
 	p.obj = obj
 	p.mu.Unlock()
+	if len(obj.Spec.ReadinessGates) > 0 {
+		p.changed()
+	}
 	if obj.DeletionTimestamp == nil {
 		return
 	}

@@ -20,6 +20,7 @@ type podView struct {
 	started    time.Time
 	over       bool     // no container runs, and none will
 	failure    *failure // the node failed the pod, whatever its containers did
+	gates      []string // conditions that the pod waits for, and that nobody has set to true
 	init, main []containerView
 }
 
@@ -30,12 +31,16 @@ type containerView struct {
 	state, last     corev1.ContainerState
 	restarts        int32
 	sidecar         bool
+	health          health
 }
+
+func (c containerView) started() bool { return c.state.Running != nil && c.health.started }
+func (c containerView) ready() bool   { return c.state.Running != nil && c.health.ready }
 
 // done: what comes after this init container may start.
 func (c containerView) done() bool {
 	if c.sidecar {
-		return c.state.Running != nil
+		return c.started()
 	}
 	return c.state.Terminated != nil && c.state.Terminated.ExitCode == 0
 }
@@ -93,16 +98,31 @@ func (v podView) starting() bool {
 func (v podView) unready() []string {
 	names := []string{}
 	for _, c := range v.init {
-		if c.sidecar && c.state.Running == nil {
+		if c.sidecar && !c.ready() {
 			names = append(names, c.name)
 		}
 	}
 	for _, c := range v.main {
-		if c.state.Running == nil {
+		if !c.ready() {
 			names = append(names, c.name)
 		}
 	}
 	return names
+}
+
+// closedGates are the conditions that others are to set before the pod counts as ready.
+// https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-readiness-gate
+func closedGates(obj *corev1.Pod) []string {
+	closed := []string{}
+	for _, gate := range obj.Spec.ReadinessGates {
+		open := slices.ContainsFunc(obj.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == gate.ConditionType && c.Status == corev1.ConditionTrue
+		})
+		if !open {
+			closed = append(closed, string(gate.ConditionType))
+		}
+	}
+	return closed
 }
 
 func (v podView) conditions() []corev1.PodCondition {
@@ -127,6 +147,12 @@ func (v podView) conditions() []corev1.PodCondition {
 		ready.Status = corev1.ConditionTrue
 	}
 	podReady, containersReady := ready, ready
+	if ready.Status == corev1.ConditionTrue && len(v.gates) > 0 {
+		podReady = corev1.PodCondition{
+			Status: corev1.ConditionFalse, Reason: "ReadinessGatesNotReady",
+			Message: fmt.Sprintf("readiness gates that are not true: [%s]", strings.Join(v.gates, " ")),
+		}
+	}
 	podReady.Type, containersReady.Type = corev1.PodReady, corev1.ContainersReady
 	sandbox := corev1.PodCondition{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionTrue}
 	if v.over || v.failure != nil {
@@ -139,11 +165,11 @@ func (v podView) conditions() []corev1.PodCondition {
 func containerStatuses(views []containerView, init bool) []corev1.ContainerStatus {
 	out := make([]corev1.ContainerStatus, 0, len(views))
 	for _, c := range views {
-		running := c.state.Running != nil
-		ready := running || init && c.done()
+		started := c.started()
+		ready := c.ready() || init && !c.sidecar && c.done()
 		s := corev1.ContainerStatus{
 			Name: c.name, Image: c.image, ImageID: imageID(c), ContainerID: c.id, State: c.state, LastTerminationState: c.last,
-			RestartCount: c.restarts, Ready: ready, Started: &running,
+			RestartCount: c.restarts, Ready: ready, Started: &started,
 		}
 		out = append(out, s)
 	}

@@ -13,7 +13,15 @@ import (
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func running(name string) containerView {
-	return containerView{name: name, id: "x", state: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
+	return containerView{
+		name: name, id: "x", state: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, health: health{true, true},
+	}
+}
+
+func unhealthy(name string, h health) containerView {
+	c := running(name)
+	c.health = h
+	return c
 }
 
 func ended(name string, code int32) containerView {
@@ -46,6 +54,10 @@ func TestPhaseAndReadiness(t *testing.T) {
 		{"in-init", podView{init: list(running("i")), main: list(waits("c", "PodInitializing"))}, "Pending",
 			"False ContainersNotReady", "False ContainersNotInitialized"},
 		{"running", podView{init: list(ended("i", 0)), main: list(running("c"))}, "Running", "True", "True"},
+		{"not-started", podView{main: list(unhealthy("c", health{}))}, "Running", "False ContainersNotReady", "True"},
+		{"not-ready", podView{main: list(unhealthy("c", health{started: true}))}, "Running", "False ContainersNotReady", "True"},
+		{"sidecar-not-started", podView{init: list(aside(unhealthy("s", health{}))), main: list(waits("c", "PodInitializing"))},
+			"Pending", "False ContainersNotReady", "False ContainersNotInitialized"},
 		{"one-of-two-creating", podView{main: list(running("a"), waits("b", "ErrImagePull"))}, "Pending", "False ContainersNotReady", "True"},
 		{"one-of-two-ended", podView{main: list(running("a"), ended("b", 0))}, "Running", "False ContainersNotReady", "True"},
 		{"waits-for-restart", podView{main: list(crashed("c"))}, "Running", "False ContainersNotReady", "True"},

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	httpprobe "k8s.io/kubernetes/pkg/probe/http"
 	"spotmix.io/lab/cmd/procnode/sandbox"
 )
 
@@ -77,16 +77,22 @@ func (c *container) reached(step ending) {
 	c.pod.save()
 }
 
+func (c *container) progress() ending {
+	c.pod.mu.Lock()
+	defer c.pod.mu.Unlock()
+	return c.ending
+}
+
 // shutDown ends a running container: preStop hook, a sidecar's turn, SIGTERM, what is left of the grace period, SIGKILL.
 func (c *container) shutDown(process *sandbox.Process) {
 	p := c.pod
-	if c.ending == notAsked {
+	if c.progress() == notAsked {
 		p.note("Killing", fmt.Sprintf("Stopping container %s", c.spec.Name))
 		c.preStop(process)
 		c.reached(hookDone)
 	}
 	c.awaitTurn(process)
-	if c.ending == hookDone {
+	if c.progress() == hookDone {
 		c.send(process, syscall.SIGTERM)
 		c.reached(asked)
 	}
@@ -176,35 +182,42 @@ func (p *pod) runHook(ctx context.Context, process *sandbox.Process, c *corev1.C
 }
 
 func (p *pod) getHook(ctx context.Context, c *corev1.Container, get *corev1.HTTPGetAction) error {
-	port := get.Port.String()
-	for _, named := range c.Ports {
-		if named.Name == port {
-			port = fmt.Sprint(named.ContainerPort)
-		}
-	}
-	host := get.Host
-	if host == "" {
-		host = p.ip
-	}
-	scheme := strings.ToLower(string(get.Scheme))
-	if scheme == "" {
-		scheme = "http"
-	}
-	url := scheme + "://" + net.JoinHostPort(host, port) + "/" + strings.TrimPrefix(get.Path, "/")
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := httpprobe.NewRequestForHTTPGetAction(get, c, p.ip, "lifecycle")
 	if err != nil {
 		return err
 	}
-	for _, h := range get.HTTPHeaders {
-		request.Header.Add(h.Name, h.Value)
-	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request.WithContext(ctx))
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode >= http.StatusBadRequest {
-		return fmt.Errorf("GET %s: %s", url, response.Status)
+		return fmt.Errorf("GET %s: %s", request.URL, response.Status)
 	}
 	return nil
+}
+
+// postStart runs the container's hook until it is done, or the pod is to stop.
+// https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
+func (c *container) postStart(process *sandbox.Process) error {
+	p := c.pod
+	if c.spec.Lifecycle == nil || c.spec.Lifecycle.PostStart == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-process.Done():
+		case <-p.stopping.done():
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
+	output, err := p.runHook(ctx, process, &c.spec, c.spec.Lifecycle.PostStart)
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	p.warn("FailedPostStartHook", fmt.Sprintf("Container %s: %v: %s", c.spec.Name, err, output))
+	return err
 }

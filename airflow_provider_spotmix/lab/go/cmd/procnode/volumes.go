@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	authv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	volumeutil "k8s.io/kubernetes/pkg/volume/util"
 )
 
 // The modes that the API documents as defaults, and that of an emptyDir in the kubelet.
@@ -75,51 +77,60 @@ func (p *pod) prepareVolume(ctx context.Context, v *corev1.Volume) (string, erro
 	if err := makeDir(dir, emptyDirMode); err != nil {
 		return "", err
 	}
-	switch {
-	case v.EmptyDir != nil:
-		return dir, nil
-	case v.ConfigMap != nil:
-		data, err := p.configMap(ctx, v.ConfigMap.Name, v.ConfigMap.Optional)
-		return dir, writeItems(err, dir, data, v.ConfigMap.Items, v.ConfigMap.DefaultMode, v.ConfigMap.Optional)
-	case v.Secret != nil:
-		data, err := p.secret(ctx, v.Secret.SecretName, v.Secret.Optional)
-		return dir, writeItems(err, dir, data, v.Secret.Items, v.Secret.DefaultMode, v.Secret.Optional)
-	case v.DownwardAPI != nil:
-		return dir, p.writeDownward(dir, v.DownwardAPI.Items, v.DownwardAPI.DefaultMode)
-	case v.Projected != nil:
-		for _, s := range v.Projected.Sources {
-			if err := p.project(ctx, dir, s, v.Projected.DefaultMode); err != nil {
-				return "", err
-			}
-		}
+	if v.EmptyDir != nil {
 		return dir, nil
 	}
-	return "", errors.New("this kind of volume is not supported by the lab; supported: configMap, downwardAPI, emptyDir, " +
+	files, err := p.files(ctx, v)
+	if err != nil {
+		return "", err
+	}
+	return dir, writeFiles(dir, files)
+}
+
+// files are what a volume holds whose content is from the API.
+func (p *pod) files(ctx context.Context, v *corev1.Volume) (volumeFiles, error) {
+	files := volumeFiles{}
+	switch {
+	case v.ConfigMap != nil:
+		data, err := p.configMap(ctx, v.ConfigMap.Name, v.ConfigMap.Optional)
+		return files, files.addItems(err, data, v.ConfigMap.Items, v.ConfigMap.DefaultMode, v.ConfigMap.Optional)
+	case v.Secret != nil:
+		data, err := p.secret(ctx, v.Secret.SecretName, v.Secret.Optional)
+		return files, files.addItems(err, data, v.Secret.Items, v.Secret.DefaultMode, v.Secret.Optional)
+	case v.DownwardAPI != nil:
+		return files, p.addDownward(files, v.DownwardAPI.Items, v.DownwardAPI.DefaultMode)
+	case v.Projected != nil:
+		for _, s := range v.Projected.Sources {
+			if err := p.project(ctx, files, v.Name, s, v.Projected.DefaultMode); err != nil {
+				return nil, err
+			}
+		}
+		return files, nil
+	}
+	return nil, errors.New("this kind of volume is not supported by the lab; supported: configMap, downwardAPI, emptyDir, " +
 		"hostPath, projected, secret")
 }
 
-func (p *pod) project(ctx context.Context, dir string, s corev1.VolumeProjection, mode *int32) error {
+func (p *pod) project(ctx context.Context, files volumeFiles, volume string, s corev1.VolumeProjection, mode *int32) error {
 	switch {
 	case s.ConfigMap != nil:
 		data, err := p.configMap(ctx, s.ConfigMap.Name, s.ConfigMap.Optional)
-		return writeItems(err, dir, data, s.ConfigMap.Items, mode, s.ConfigMap.Optional)
+		return files.addItems(err, data, s.ConfigMap.Items, mode, s.ConfigMap.Optional)
 	case s.Secret != nil:
 		data, err := p.secret(ctx, s.Secret.Name, s.Secret.Optional)
-		return writeItems(err, dir, data, s.Secret.Items, mode, s.Secret.Optional)
+		return files.addItems(err, data, s.Secret.Items, mode, s.Secret.Optional)
 	case s.DownwardAPI != nil:
-		return p.writeDownward(dir, s.DownwardAPI.Items, mode)
+		return p.addDownward(files, s.DownwardAPI.Items, mode)
 	case s.ServiceAccountToken != nil:
-		token, err := p.token(ctx, s.ServiceAccountToken)
-		if err != nil {
-			return err
-		}
-		return writeFile(dir, s.ServiceAccountToken.Path, []byte(token), fileMode(nil, mode))
+		token, err := p.freshToken(ctx, volume, s.ServiceAccountToken)
+		files.add(s.ServiceAccountToken.Path, []byte(token), nil, mode)
+		return err
 	}
 	return errors.New("this projection is not supported by the lab; supported: configMap, downwardAPI, secret, serviceAccountToken")
 }
 
 // token asks for a service account token that is bound to this pod: it stops being valid when the pod is deleted.
-func (p *pod) token(ctx context.Context, want *corev1.ServiceAccountTokenProjection) (string, error) {
+func (p *pod) token(ctx context.Context, want *corev1.ServiceAccountTokenProjection) (string, time.Time, error) {
 	obj := p.object()
 	request := &authv1.TokenRequest{Spec: authv1.TokenRequestSpec{
 		ExpirationSeconds: want.ExpirationSeconds,
@@ -132,12 +143,12 @@ func (p *pod) token(ctx context.Context, want *corev1.ServiceAccountTokenProject
 	accounts := p.node.client.CoreV1().ServiceAccounts(obj.Namespace)
 	response, err := accounts.CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("token of service account %s: %w", account, err)
+		return "", time.Time{}, fmt.Errorf("token of service account %s: %w", account, err)
 	}
-	return response.Status.Token, nil
+	return response.Status.Token, response.Status.ExpirationTimestamp.Time, nil
 }
 
-func (p *pod) writeDownward(dir string, items []corev1.DownwardAPIVolumeFile, mode *int32) error {
+func (p *pod) addDownward(files volumeFiles, items []corev1.DownwardAPIVolumeFile, mode *int32) error {
 	for _, it := range items {
 		var value string
 		var err error
@@ -149,15 +160,26 @@ func (p *pod) writeDownward(dir string, items []corev1.DownwardAPIVolumeFile, mo
 		if err != nil {
 			return fmt.Errorf("%s: %w", it.Path, err)
 		}
-		if err := writeFile(dir, it.Path, []byte(value), fileMode(it.Mode, mode)); err != nil {
-			return err
-		}
+		files.add(it.Path, []byte(value), it.Mode, mode)
 	}
 	return nil
 }
 
-// writeItems writes the chosen keys, all of them where none is chosen. It passes readErr on, to keep callers short.
-func writeItems(readErr error, dir string, data map[string][]byte, items []corev1.KeyToPath, mode *int32, optional *bool) error {
+// volumeFiles are the files of a volume by path.
+type volumeFiles map[string]volumeutil.FileProjection
+
+func (f volumeFiles) add(path string, data []byte, own, common *int32) {
+	mode := int32(defaultFileMode)
+	for _, wanted := range []*int32{common, own} {
+		if wanted != nil {
+			mode = *wanted
+		}
+	}
+	f[path] = volumeutil.FileProjection{Data: data, Mode: mode}
+}
+
+// addItems adds the chosen keys, all of them where none is chosen. It passes readErr on, to keep callers short.
+func (f volumeFiles) addItems(readErr error, data map[string][]byte, items []corev1.KeyToPath, mode *int32, optional *bool) error {
 	if readErr != nil {
 		return readErr
 	}
@@ -174,40 +196,19 @@ func writeItems(readErr error, dir string, data map[string][]byte, items []corev
 		if !ok {
 			return fmt.Errorf("no key %q; there are: %s", it.Key, strings.Join(slices.Sorted(maps.Keys(data)), ", "))
 		}
-		if err := writeFile(dir, it.Path, value, fileMode(it.Mode, mode)); err != nil {
-			return err
-		}
+		f.add(it.Path, value, it.Mode, mode)
 	}
 	return nil
 }
 
-func fileMode(own, common *int32) os.FileMode {
-	switch {
-	case own != nil:
-		return os.FileMode(*own)
-	case common != nil:
-		return os.FileMode(*common)
-	}
-	return defaultFileMode
-}
-
-// writeFile writes below dir only: the path comes from the API. It may have been written before, read-only.
-func writeFile(dir, path string, data []byte, mode os.FileMode) error {
-	root, err := os.OpenRoot(dir)
+// writeFiles makes them the content of a directory, all at once, as the kubelet does: a container sees the old ones or
+// the new ones. It refuses paths that lead out of it.
+func writeFiles(dir string, files volumeFiles) error {
+	writer, err := volumeutil.NewAtomicWriter(dir, "volume "+dir)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	if err := root.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	if err := root.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := root.WriteFile(path, data, 0o600); err != nil {
-		return err
-	}
-	return root.Chmod(path, mode)
+	return writer.Write(files, nil)
 }
 
 // makeDir makes a directory with exactly this mode, whatever the umask.
