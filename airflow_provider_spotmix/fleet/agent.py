@@ -210,7 +210,7 @@ class Agent:
 
             end: dict[str, Any]
             try:
-                report = await run_fleet(self._hub, self._cluster, spec, tell=tell, now=self._now)
+                report = await run_fleet(self._hub, self._cluster, spec, tell=tell)
                 end = {"report": report.to_dict()}
             except (KubeError, SpotmixError) as error:
                 end = {"error": str(error)}

@@ -46,6 +46,8 @@ from airflow_provider_spotmix.kube.retry import Backoff, harmless_to_repeat
 from airflow_provider_spotmix.kube.watch import Disconnected
 
 TICK_SECONDS = 1.0
+# Two clocks that are further apart than this: a person is told.
+SKEW_SECONDS = 5.0
 CONCURRENT_CALLS = 16
 # How long a finished fleet waits for an API server that does not take its last checkpoint.
 LAST_WRITE_SECONDS = 10.0
@@ -65,7 +67,7 @@ async def run_fleet(
     *,
     tell: TellPerson,
     journal: Callable[[Entry], None] | None = None,
-    now: Callable[[], float] = time.time,
+    now: Callable[[], float] | None = None,
 ) -> Report:
     """Look after a submitted fleet until all its applications are over.
 
@@ -78,7 +80,7 @@ async def run_fleet(
         spec: the fleet.
         tell: called with each line worth a person's attention, and whether it is a warning.
         journal: called with every decision, for replay.
-        now: the clock, in seconds since the epoch.
+        now: the clock, in seconds since the epoch; by default the API server's, which all times in objects are from.
 
     Raises:
         CheckpointError: the checkpoint was written by a newer version.
@@ -88,7 +90,8 @@ async def run_fleet(
     voice, outage = Voice(tell), Backoff(base_seconds=TICK_SECONDS, cap_seconds=OUTAGE_PAUSE_SECONDS)
 
     def new_runner(kube: Kube, lease: ControllerLease) -> _Runner:
-        return _Runner(kube, spec, CheckpointStore(kube, spec, lease), voice=voice, journal=journal, now=now)
+        store = CheckpointStore(kube, spec, lease)
+        return _Runner(kube, spec, store, voice=voice, journal=journal, now=now or kube.now)
 
     async with _turn(hub, cluster, spec) as turn:
         if turn.locked():
@@ -180,6 +183,10 @@ class _Runner:
         saved = await self._store.claim(holders, self._tell)
         if self._tell.settled("outage"):
             self._tell("the fleet is looked after again")
+        if abs(skew := self._now() - time.time()) > SKEW_SECONDS:
+            behind = "behind" if skew > 0 else "ahead of"
+            said = f"this machine's clock is {abs(skew):.0f} s {behind} the API server's, which is what counts"
+            self._tell.trouble("clock", said)
         if saved:
             self._state = cp.restore(self._state, saved)
             self._latencies.extend(saved.gate_latencies_ms)

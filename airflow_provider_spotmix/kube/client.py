@@ -79,6 +79,9 @@ class Kube(Protocol):
     def identity(self) -> str:
         """Key of (API server, credentials): see :meth:`ClusterConfig.identity`."""
 
+    def now(self) -> float:
+        """Return the API server's time in seconds since the epoch, as its answers tell it; ours before the first."""
+
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         """Read one object."""
 

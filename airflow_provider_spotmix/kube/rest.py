@@ -99,6 +99,10 @@ class KubeClient(Kube):
         """See :class:`Kube`."""
         return self._identity
 
+    def now(self) -> float:
+        """See :class:`Kube`."""
+        return self._session.clock.now()
+
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         """See :class:`Kube`."""
         call = Call("get", resource.rbac_name(), namespace, name)

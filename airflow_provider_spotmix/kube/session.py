@@ -24,6 +24,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from airflow_provider_spotmix import __version__
+from airflow_provider_spotmix.kube.clock import ServerClock
 from airflow_provider_spotmix.kube.config import public_address
 from airflow_provider_spotmix.kube.errors import ApiUnavailable, Call, ConfigError
 
@@ -86,6 +87,7 @@ class Session:
         self._renewing = asyncio.Lock()
         self._retired: set[asyncio.Task[None]] = set()
         self.server = public_address(cluster.select().server)
+        self.clock = ServerClock()
 
     async def open(self) -> None:
         """Load the credentials. Raises :class:`ConfigError`."""
@@ -104,8 +106,9 @@ class Session:
             headers["Authorization"] = token.strip()
         query = {key: _query_value(value) for key, value in request.query.items() if value is not None}
         url = credentials.configuration.host + request.path + (f"?{urlencode(query)}" if query else "")
+        asked = self.clock.asked()
         with self.transport_errors(request.call):
-            return await credentials.http.request(
+            response = await credentials.http.request(
                 request.method,
                 # The query is quoted already, and the server must see it as it is.
                 URL(url, encoded=True),
@@ -117,6 +120,8 @@ class Session:
                 # API servers do not redirect; whatever does is no API server, and gets no token.
                 allow_redirects=False,
             )
+        self.clock.told(response.headers.get("Date"), asked)
+        return response
 
     async def renew(self, tried_at: float) -> bool:
         """After a 401 to a call sent at ``tried_at`` (monotonic), load the credentials anew.

@@ -13,7 +13,8 @@ import pytest
 from airflow_provider_spotmix.fleet.hub import Hub
 from airflow_provider_spotmix.fleet.lease import DURATION_SECONDS
 from airflow_provider_spotmix.fleet.runner import CONCURRENT_CALLS
-from airflow_provider_spotmix.kube.client import PatchType
+from airflow_provider_spotmix.kube.client import Kube, PatchType
+from airflow_provider_spotmix.kube.clock import ServerClock
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NODES
 from airflow_provider_spotmix.kube.retry import Limits
 from airflow_provider_spotmix.lab.lab import Lab
@@ -273,3 +274,35 @@ async def test_a_controller_that_was_cut_off_comes_back_to_a_fleet_that_has_anot
         await hub.close()
     assert [report.result for report in reports] == ["succeeded", "succeeded"]
     assert [len(report.replacements) for report in reports] == [2, 2]
+
+
+class Skewed:
+    """A cluster seen from a machine whose clock is wrong."""
+
+    def __init__(self, scene: Scene, seconds: float) -> None:
+        self._cluster = scene.cluster
+        self._seconds = seconds
+
+    def identity(self) -> str:
+        return self._cluster.identity()
+
+    async def connect(self) -> Kube:
+        kube = await self._cluster.connect()
+        vars(kube)["_session"].clock = ServerClock(wall=lambda: time.time() + self._seconds)
+        return kube
+
+
+@pytest.mark.parametrize("skew", [-300, 45])
+async def test_a_controller_whose_clock_is_wrong_counts_the_right_seconds(scene: Scene, skew: float) -> None:
+    hub, began = Hub(), time.monotonic()
+    async with controlled(scene, hub=hub, cluster=Skewed(scene, skew)) as run:
+        await scene.placed(spot=2, on_demand=3)
+        await scene.running()
+        await asyncio.sleep(2)
+        await scene.spark.complete()
+        report = await run
+    await hub.close()
+    spent = time.monotonic() - began
+    for account in report.ledger.values():
+        # Objects have whole seconds.
+        assert 0 < account["executor_seconds"] / account["executors"] < spent + 2

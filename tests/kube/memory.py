@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -151,6 +152,9 @@ class MemoryKube(Kube):
     @property
     def identity(self) -> str:
         return self._server.identity()
+
+    def now(self) -> float:
+        return time.time()
 
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         call = self._call("get", resource, namespace, name)
