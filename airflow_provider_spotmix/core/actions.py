@@ -22,6 +22,8 @@ class Place(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     seat_pool: str
     pool: str
     reason: str  # for the pod's annotation and the log
+    at: float = 0.0
+    fallback: str = ""  # why it is not the seat's own pool
 
 
 class Rescue(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -30,6 +32,18 @@ class Rescue(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     uid: str
     pod: str
     node: str
+
+
+class Remove(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Delete an executor, so that Spark asks for another: with its grace period, in which Spark moves its blocks.
+
+    ``unless_bound``: not if it has got a node meanwhile.
+    """
+
+    uid: str
+    pod: str
+    reason: str
+    unless_bound: bool = False
 
 
 class Resubmit(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -57,6 +71,11 @@ class Topic(StrEnum):
     SUCCEEDED = "FleetSucceeded"
     FAILED = "FleetFailed"
     RESUBMITTED = "GroupResubmitted"
+    UNOBTAINABLE = "SpotUnobtainable"
+    FELL_BACK = "SeatFellBack"
+    RETURNING = "ExecutorReturning"
+    RETURNED = "SeatReturned"
+    BREAKER = "SpotBreaker"
 
 
 class Tell(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -79,4 +98,4 @@ class Finish(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     unfinished: tuple[str, ...] = ()
 
 
-AnyAction = Place | Rescue | Resubmit | SaveCheckpoint | Tell | Finish
+AnyAction = Place | Rescue | Remove | Resubmit | SaveCheckpoint | Tell | Finish

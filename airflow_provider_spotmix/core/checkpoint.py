@@ -14,7 +14,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core.errors import CheckpointError
-from airflow_provider_spotmix.core.history import Loss, Replacement, Resubmission, Vacancy
+from airflow_provider_spotmix.core.history import (
+    Breaker,
+    BreakerChange,
+    Fallback,
+    Loss,
+    Replacement,
+    Resubmission,
+    Return,
+    Vacancy,
+)
 from airflow_provider_spotmix.core.state import Account, ApplicationState, FleetState, OpenAccount
 from airflow_provider_spotmix.core.table import Numbers
 
@@ -35,6 +44,7 @@ class ApplicationCheckpoint(Struct, frozen=True, kw_only=True, omit_defaults=Tru
     past_submissions: tuple[str, ...] = ()
     open_accounts: dict[int, OpenAccount] = {}
     losses: dict[str, int] = {}
+    fallback_ids: tuple[tuple[int, int], ...] = ()
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,6 +62,13 @@ class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ledger: dict[str, Account] = {}
     gate_latencies_ms: tuple[float, ...] = ()
     resubmissions: dict[str, Resubmission] = {}
+    fallbacks: tuple[Fallback, ...] = ()
+    fallbacks_by_cause: dict[str, int] = {}
+    returns: tuple[Return, ...] = ()
+    returns_by_pool: dict[str, int] = {}
+    breakers: dict[str, Breaker] = {}
+    breaker_changes: tuple[BreakerChange, ...] = ()
+    returned_at: float = 0.0
 
 
 def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...] = ()) -> Checkpoint:
@@ -69,6 +86,7 @@ def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...]
                 past_submissions=app.past_submissions,
                 open_accounts=_open_accounts(app),
                 losses=app.losses,
+                fallback_ids=tuple(app.fallback_ids.runs()),
             )
             for app in state.applications.values()
         },
@@ -80,6 +98,13 @@ def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...]
         ledger=state.ledger,
         gate_latencies_ms=gate_latencies_ms,
         resubmissions=state.resubmissions,
+        fallbacks=state.fallbacks,
+        fallbacks_by_cause=state.fallbacks_by_cause,
+        returns=state.returns,
+        returns_by_pool=state.returns_by_pool,
+        breakers=state.breakers,
+        breaker_changes=state.breaker_changes,
+        returned_at=state.returned_at,
     )
 
 
@@ -111,6 +136,7 @@ def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
                 past_submissions=saved.past_submissions,
                 open_accounts=saved.open_accounts,
                 losses=saved.losses,
+                fallback_ids=Numbers.of_runs(saved.fallback_ids),
                 superseded=name in checkpoint.resubmissions and not checkpoint.resubmissions[name].void,
             )
             for vacancy in saved.vacancies:
@@ -126,6 +152,13 @@ def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
         replacements_by_pool=checkpoint.replacements_by_pool,
         ledger=checkpoint.ledger,
         resubmissions=checkpoint.resubmissions,
+        fallbacks=checkpoint.fallbacks,
+        fallbacks_by_cause=checkpoint.fallbacks_by_cause,
+        returns=checkpoint.returns,
+        returns_by_pool=checkpoint.returns_by_pool,
+        breakers=checkpoint.breakers,
+        breaker_changes=checkpoint.breaker_changes,
+        returned_at=checkpoint.returned_at,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from airflow_provider_spotmix.core import breaker, fallback
 from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import AnyAction, Rescue, Topic
 from airflow_provider_spotmix.core.groups import (
@@ -83,6 +84,7 @@ def _executor_observed(turn: Turn, event: ev.ExecutorObserved) -> None:
     new = Executor(pod=pod, released=released, accounted=accounted, pinned=bool(app.pool), placed_pool=app.pool)
     executor = replace(known, pod=pod) if known else new
     executor = settle_early(turn, app.name, see_placed(turn, app.name, executor))
+    breaker.probe_seen(turn, executor)
     if pod.deleting or pod.ended:
         executor = release(turn, app.name, executor)
     if pod.ended:
@@ -128,6 +130,7 @@ def _enter_submission(turn: Turn, name: str, submission: str) -> bool:
         tally=Tally(),
         highest_executor_id=0,
         released_ids=Numbers(),
+        fallback_ids=Numbers(),
     )
     turn.save()
     return True
@@ -150,6 +153,11 @@ def _place_failed(turn: Turn, event: ev.PlaceFailed) -> None:
 def _rescue_failed(turn: Turn, event: ev.RescueFailed) -> None:
     for app, executor in turn.state.find(event.uid):
         turn.executor(app.name, executor, rescuing=False)
+
+
+def _remove_failed(turn: Turn, event: ev.RemoveFailed) -> None:
+    for app, executor in turn.state.find(event.uid):
+        turn.executor(app.name, executor, removing=None)
 
 
 def _node_observed(turn: Turn, event: ev.NodeObserved) -> None:
@@ -202,6 +210,7 @@ def _synced(turn: Turn, event: ev.Synced) -> None:
     if first:
         for name in list(turn.state.applications):
             infer_losses(turn, name)
+            fallback.note_fallbacks(turn, name)
             turn.close_open_accounts(name)
     _rescue_all(turn)
 
@@ -257,6 +266,9 @@ def _resubmit_void(turn: Turn, event: ev.ResubmitVoid) -> None:
 def _tick(turn: Turn, event: ev.Tick) -> None:
     _rescue_all(turn)
     give_up_what_does_not_start(turn)
+    breaker.cool_down(turn)
+    fallback.give_up_waiting(turn)
+    fallback.return_actively(turn)
     patience = turn.state.spec.policy.vacant_seat_seconds
     for app in list(turn.state.applications.values()):
         expired = [v for v in app.vacancies.values() if event.at - v.loss.at >= patience] if app.dynamic else []
@@ -279,6 +291,7 @@ _HANDLERS: dict[type[ev.Event], Callable[[Turn, Any], None]] = {
     ev.PlaceDone: _place_done,
     ev.PlaceFailed: _place_failed,
     ev.RescueFailed: _rescue_failed,
+    ev.RemoveFailed: _remove_failed,
     ev.ResubmitDone: _resubmit_done,
     ev.ResubmitFailed: _resubmit_failed,
     ev.ResubmitVoid: _resubmit_void,

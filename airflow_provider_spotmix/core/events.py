@@ -44,6 +44,9 @@ class PodFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seat: int | None = None
     seat_pool: str = ""
     placed_pool: str = ""
+    placed_at: float | None = None
+    fallback: str = ""  # why it is not on its seat's pool
+    unschedulable: str = ""  # in the scheduler's words; empty while it has not tried, and once there is a node
 
     @property
     def ended(self) -> bool:
@@ -155,6 +158,12 @@ class RescueFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag=Tru
     uid: str
 
 
+class RemoveFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """An executor could not be removed, or is no longer as it was when that was decided: look anew."""
+
+    uid: str
+
+
 class ResubmitDone(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     """The lost ``application`` is gone with all its pods, and the one in its place may run."""
 
@@ -191,6 +200,7 @@ AnyEvent = (
     | PlaceDone
     | PlaceFailed
     | RescueFailed
+    | RemoveFailed
     | ResubmitDone
     | ResubmitFailed
     | ResubmitVoid

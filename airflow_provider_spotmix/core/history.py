@@ -19,6 +19,12 @@ class Cause(StrEnum):
     APPLICATION = "application"
     SCALE_DOWN = "scale-down"
     UNKNOWN = "unknown"
+    SPOT_UNOBTAINABLE = "spot-unobtainable"  # it never had a node: we have removed it
+    RETURN = "return"  # we have moved it: its seat returns to spot
+
+
+# Why a seat fell back, where no executor was lost.
+BREAKER_OPEN = "breaker-open"
 
 
 class Loss(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,6 +61,69 @@ class Replacement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_fallback(self) -> bool:
         """Whether it was placed off its seat's pool."""
         return self.pool != self.seat_pool
+
+
+class Fallback(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An executor that was placed on another pool than its seat's. ``cause``: of the loss, or `BREAKER_OPEN`."""
+
+    at: float
+    application: str
+    executor: str
+    seat: int
+    seat_pool: str
+    pool: str
+    cause: str
+
+
+class Return(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A seat that had fallen back and is on its own pool again. ``cause``: why the executor on ``from_pool`` went."""
+
+    at: float
+    application: str
+    executor: str
+    seat: int
+    pool: str
+    from_pool: str
+    replaces: str
+    cause: str
+
+
+class BreakerStatus(StrEnum):
+    """States of a spot pool's breaker."""
+
+    CLOSED = "closed"  # seats go to the pool
+    OPEN = "open"  # none does
+    HALF_OPEN = "half-open"  # one tries
+
+
+class BreakerChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A breaker that has opened, half opened or closed, and why."""
+
+    at: float
+    pool: str
+    status: BreakerStatus
+    cause: str
+
+
+class Mark(Struct, frozen=True, array_like=True):
+    """A spot node that was lost, or a seat that could not have one."""
+
+    at: float
+    what: str
+
+
+class Breaker(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The breaker of one spot pool.
+
+    ``since``: of its status. ``cooldown_seconds``: of its last opening. ``marks``: within the window. ``probe``: uid of
+    the executor that tries the pool while the breaker is half open; empty while none does.
+    """
+
+    status: BreakerStatus = BreakerStatus.CLOSED
+    since: float = 0.0
+    cooldown_seconds: float = 0.0
+    marks: tuple[Mark, ...] = ()
+    probe: str = ""
 
 
 class Resubmission(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import islice, repeat
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.history import Cause, Loss
+from airflow_provider_spotmix.core.history import BREAKER_OPEN, Cause, Loss
 from airflow_provider_spotmix.core.interruption import node_evidence
 from airflow_provider_spotmix.core.seats import vacate
 from airflow_provider_spotmix.core.state import ApplicationState, Executor, FleetState
@@ -81,10 +81,12 @@ def _seats_of(state: FleetState, name: str, missing: list[int]) -> list[tuple[in
 
 def _explain_fallbacks(turn: Turn, name: str, missing: list[int]) -> list[int]:
     """Each fallback of which we know no cause replaced one of the missing. Returns the numbers still missing."""
+    app = turn.state.applications[name]
     listed = {replacement.executor for replacement in turn.state.replacements}
     left = list(missing)
-    for executor in sorted(turn.state.applications[name].seated(), key=_number):
-        is_known = executor.seat_pool == executor.placed_pool or executor.pod.name in listed
+    for executor in sorted(app.seated(), key=_number):
+        is_listed = executor.pod.name in listed or executor.fallback == BREAKER_OPEN
+        is_known = executor.seat_pool == executor.placed_pool or is_listed
         if is_known or executor.placing or executor.seat is None or not left:
             continue
         number = executor.seat + 1 if executor.seat + 1 in left else left[0]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from airflow_provider_spotmix.core import breaker
 from airflow_provider_spotmix.core.actions import Place, Topic
-from airflow_provider_spotmix.core.history import HISTORY_DETAILS, Cause, Loss, Replacement, Vacancy
+from airflow_provider_spotmix.core.fallback import choose_pool, note_fallback, note_return
+from airflow_provider_spotmix.core.history import BREAKER_OPEN, HISTORY_DETAILS, Cause, Loss, Replacement, Vacancy
 from airflow_provider_spotmix.core.interruption import attribute, node_evidence
 from airflow_provider_spotmix.core.state import ApplicationState, Executor, FleetState
 from airflow_provider_spotmix.core.turn import Turn
@@ -26,6 +28,9 @@ def release(turn: Turn, name: str, executor: Executor, *, estimated: bool = Fals
     of_node = node_evidence(executor.pod.node, node, gone=executor.pod.node in turn.state.gone_nodes)
     on_spot = turn.state.spec.is_spot(executor.placed_pool)
     cause, evidence = attribute(executor.pod, on_spot=on_spot, dynamic=app.dynamic, of_node=of_node)
+    if executor.removing and cause in (Cause.UNKNOWN, Cause.SCALE_DOWN):
+        cause, evidence = executor.removing.cause, (executor.removing.reason,)
+    breaker.probe_ended(turn, executor, cause)
     turn.save()
     if cause is Cause.SCALE_DOWN:
         return released
@@ -68,12 +73,22 @@ def _record(turn: Turn, loss: Loss) -> None:
     of_application = {**of_application, loss.cause.value: of_application.get(loss.cause.value, 0) + 1}
     turn.application(loss.application, losses=of_application)
     where = f" on node {loss.node}" if loss.node else ""
+    word, topic = _TOLD.get(loss.cause, ("lost", Topic.LOST))
+    evidence = "; ".join(loss.evidence)
     turn.tell(
-        f"lost {loss.executor} (seat {loss.seat}, {loss.pool}){where}: {loss.cause.value} ({'; '.join(loss.evidence)})",
-        warning=True,
-        topic=Topic.LOST,
+        f"{word} {loss.executor} (seat {loss.seat}, {loss.pool}){where}: {loss.cause.value} ({evidence})",
+        warning=topic is not Topic.RETURNING,
+        topic=topic,
         application=loss.application,
     )
+    breaker.count(turn, loss)
+
+
+# Those that we have removed were not lost.
+_TOLD = {
+    Cause.SPOT_UNOBTAINABLE: ("removed", Topic.UNOBTAINABLE),
+    Cause.RETURN: ("removed", Topic.RETURNING),
+}
 
 
 def seat_waiting(turn: Turn, name: str) -> None:
@@ -95,10 +110,17 @@ def _take_seat(turn: Turn, name: str, executor: Executor) -> Executor:
         vacancy = explained(turn.state, vacancy)
         loss = vacancy.loss
         turn.keep(app.without_vacancy(loss.seat))
-        pool = app.pool or _pool_of_replacement(turn.state, loss)
-        return replace(executor, seat=loss.seat, seat_pool=loss.seat_pool, placed_pool=pool, filling=vacancy)
-    pool = app.pool or turn.state.spec.mix.next_pool(app.seats())
-    return replace(executor, seat=app.free_seat(), seat_pool=pool, placed_pool=pool)
+        seated = replace(executor, seat=loss.seat, seat_pool=loss.seat_pool, filling=vacancy)
+        return _on_pool(turn, app, seated, loss.cause)
+    seat_pool = app.pool or turn.state.spec.mix.next_pool(app.seats())
+    return _on_pool(turn, app, replace(executor, seat=app.free_seat(), seat_pool=seat_pool), None)
+
+
+def _on_pool(turn: Turn, app: ApplicationState, executor: Executor, lost_to: Cause | None) -> Executor:
+    if app.pool:
+        return replace(executor, placed_pool=app.pool)
+    pool, fallback = choose_pool(turn, executor, executor.seat_pool, lost_to)
+    return replace(executor, placed_pool=pool, fallback=fallback)
 
 
 def settle(turn: Turn, name: str, executor: Executor) -> Executor:
@@ -128,7 +150,6 @@ def place(turn: Turn, name: str, executor: Executor) -> None:
     """Ask for the executor to be put on its seat."""
     if executor.seat is None:
         raise ValueError(f"{executor.pod.name} has no seat to be placed on")
-    loss = executor.filling.loss if executor.filling else None
     turn.executor(name, executor, placing=True)
     turn.actions.append(
         Place(
@@ -138,9 +159,19 @@ def place(turn: Turn, name: str, executor: Executor) -> None:
             seat=executor.seat,
             seat_pool=executor.seat_pool,
             pool=executor.placed_pool,
-            reason=f"replaces {loss.executor}, lost to {loss.cause.value}" if loss else "seat of the mix",
+            reason=_reason(executor),
+            at=turn.at,
+            fallback=executor.fallback,
         )
     )
+
+
+def _reason(executor: Executor) -> str:
+    said = "seat of the mix"
+    if executor.filling:
+        loss = executor.filling.loss
+        said = f"replaces {loss.executor}, lost to {loss.cause.value}"
+    return f"{said}; the breaker of {executor.seat_pool} is open" if executor.fallback == BREAKER_OPEN else said
 
 
 def explained(state: FleetState, vacancy: Vacancy) -> Vacancy:
@@ -155,15 +186,6 @@ def explained(state: FleetState, vacancy: Vacancy) -> Vacancy:
     return replace(vacancy, loss=replace(loss, cause=cause, evidence=(*loss.evidence, *evidence)))
 
 
-def _pool_of_replacement(state: FleetState, loss: Loss) -> str:
-    """An application's own failure says nothing about spot; whatever else took a spot executor falls back."""
-    if not state.spec.has_pool(loss.seat_pool):  # somebody wrote that label
-        return state.spec.fallback_pool
-    if loss.cause is Cause.APPLICATION or not state.spec.is_spot(loss.seat_pool):
-        return loss.seat_pool
-    return state.spec.fallback_pool
-
-
 def see_placed(turn: Turn, name: str, executor: Executor) -> Executor:
     """Take over what the pod's labels say: the watch has caught up with our placement, or we are recovering."""
     pod = executor.pod
@@ -173,7 +195,13 @@ def see_placed(turn: Turn, name: str, executor: Executor) -> Executor:
         turn.keep(turn.state.applications[name].with_vacancy(executor.filling))
         executor = replace(executor, filling=None)
     executor = turn.executor(
-        name, executor, seat=pod.seat, seat_pool=pod.seat_pool, placed_pool=pod.placed_pool, placing=False
+        name,
+        executor,
+        seat=pod.seat,
+        seat_pool=pod.seat_pool,
+        placed_pool=pod.placed_pool,
+        fallback=pod.fallback,
+        placing=False,
     )
     return fill_vacancy(turn, name, executor)
 
@@ -188,6 +216,8 @@ def fill_vacancy(turn: Turn, name: str, executor: Executor) -> Executor:
         is_going = executor.released or executor.pod.deleting or executor.pod.ended
         vacancy = app.vacancies.get(executor.seat) if executor.seat is not None and not is_going else None
         if vacancy is None or vacancy.loss.executor == executor.pod.name:
+            if turn.state.synced:  # before that, it may replace one of whom nothing has been seen yet
+                note_fallback(turn, name, executor, None)
             return executor
         turn.keep(app.without_vacancy(vacancy.loss.seat))
     _record_replacement(turn, name, vacancy, executor)
@@ -221,6 +251,8 @@ def _record_replacement(turn: Turn, name: str, vacancy: Vacancy, executor: Execu
         topic=Topic.REPLACED,
         application=name,
     )
+    note_fallback(turn, name, executor, loss.cause)
+    note_return(turn, replacement, loss.pool)
     turn.save()
 
 

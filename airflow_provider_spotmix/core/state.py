@@ -9,9 +9,26 @@ from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.events import ApplicationPhase, NodeFacts, PodFacts
-from airflow_provider_spotmix.core.history import Loss, Replacement, Resubmission, Vacancy
+from airflow_provider_spotmix.core.history import (
+    Breaker,
+    BreakerChange,
+    Cause,
+    Fallback,
+    Loss,
+    Replacement,
+    Resubmission,
+    Return,
+    Vacancy,
+)
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.table import Numbers, Table
+
+
+class Removal(Struct, frozen=True, kw_only=True):
+    """Why we have asked for an executor's deletion."""
+
+    cause: Cause
+    reason: str
 
 
 class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,10 +39,12 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seat: int | None = None
     seat_pool: str = ""
     placed_pool: str = ""
+    fallback: str = ""  # why it is not on its seat's pool
     placing: bool = False  # a patch is in flight
     filling: Vacancy | None = None  # the vacancy that it fills once that patch is through
     released: bool = False  # its seat is no longer its own
     rescuing: bool = False
+    removing: Removal | None = None  # that call is in flight, or done
     accounted: bool = False  # its account is closed
 
     @property
@@ -46,9 +65,14 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return bool(self.placed_pool) and not (self.placing or self.released or self.pod.ended)
 
     @property
+    def is_unbound(self) -> bool:
+        """Whether it is placed and has no node yet."""
+        return self.is_placed and not self.pod.node and not self.pod.deleting
+
+    @property
     def standing(self) -> tuple[object, ...]:
         """All that a tally counts it by."""
-        return self.is_seated, self.seat, self.seat_pool, self.is_placed, self.placed_pool, self.waits
+        return self.is_seated, self.seat, self.seat_pool, self.is_placed, self.placed_pool, self.waits, self.is_unbound
 
 
 class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,6 +104,7 @@ class Tally(Struct, frozen=True):
     held: Numbers = Numbers()  # the seats that have a holder
     vacant: Numbers = Numbers()
     waiting: Table[str, int] = Table()  # uid: executor id
+    unbound: Table[str, int] = Table()  # uid: executor id
 
     def entered(self, executor: Executor) -> Tally:
         """Count an executor in."""
@@ -90,6 +115,8 @@ class Tally(Struct, frozen=True):
             changed = replace(changed, placed=_count(self.placed, executor.placed_pool, 1))
         if executor.waits:
             changed = replace(changed, waiting=self.waiting.put(executor.pod.uid, executor.pod.executor_id))
+        if executor.is_unbound:
+            changed = replace(changed, unbound=self.unbound.put(executor.pod.uid, executor.pod.executor_id))
         return changed
 
     def left(self, executor: Executor) -> Tally:
@@ -101,6 +128,8 @@ class Tally(Struct, frozen=True):
             changed = replace(changed, placed=_count(self.placed, executor.placed_pool, -1))
         if executor.waits:
             changed = replace(changed, waiting=self.waiting.without(executor.pod.uid))
+        if executor.is_unbound:
+            changed = replace(changed, unbound=self.unbound.without(executor.pod.uid))
         return changed
 
     def _seated(self, executor: Executor, change: int) -> Tally:
@@ -155,6 +184,7 @@ class ApplicationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tally: Tally = Tally()
     highest_executor_id: int = 0
     released_ids: Numbers = Numbers()
+    fallback_ids: Numbers = Numbers()  # whose fallback is listed
     open_accounts: dict[int, OpenAccount] = {}  # by number; from a checkpoint, until everything has been seen
     losses: dict[str, int] = {}  # counted ones, by cause
     starved_since: float | None = None
@@ -225,6 +255,13 @@ class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     replacements: tuple[Replacement, ...] = ()
     losses_by_cause: dict[str, int] = {}
     replacements_by_pool: dict[str, int] = {}
+    fallbacks: tuple[Fallback, ...] = ()
+    fallbacks_by_cause: dict[str, int] = {}
+    returns: tuple[Return, ...] = ()
+    returns_by_pool: dict[str, int] = {}
+    breakers: dict[str, Breaker] = {}  # by spot pool; those that were ever needed
+    breaker_changes: tuple[BreakerChange, ...] = ()
+    returned_at: float = 0.0  # when executors were last moved to spot again
     ledger: dict[str, Account] = {}
     resubmissions: dict[str, Resubmission] = {}  # by the application that was lost
     resubmitting: frozenset[str] = frozenset()  # of these, whose call is in flight

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import Place, Rescue, Resubmit
+from airflow_provider_spotmix.core.actions import Place, Remove, Rescue, Resubmit
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.fleet.resubmit import resubmit
 from airflow_provider_spotmix.fleet.submit import delete_applications
@@ -51,7 +51,26 @@ class Applier:
         self._tell.settled(("place", action.uid))
         return [ev.PlaceDone(at=self._now(), id=f"pods/{action.pod}", uid=action.uid)]
 
-    async def _look(self, action: Place) -> list[ev.AnyEvent]:
+    async def remove(self, action: Remove) -> list[ev.AnyEvent]:
+        """Delete one executor, with its grace period. What has changed meanwhile is looked at, not deleted."""
+        try:
+            pod = await self._kube.get(PODS, action.pod, self._spec.namespace)
+            version = pod.metadata.resource_version if action.unless_bound else None
+            if pod.metadata.uid == action.uid and not (action.unless_bound and pod.spec.node_name):
+                await self._kube.delete(
+                    PODS, action.pod, self._spec.namespace, uid=action.uid, resource_version=version
+                )
+                self._tell.settled(("remove", action.uid))
+                return []
+        except NotFound:
+            return []  # the watch will say so
+        except KubeError as error:
+            if not isinstance(error, Conflict):
+                self._tell.trouble(("remove", action.uid), f"cannot remove {action.pod}: {error}")
+            await asyncio.sleep(_delay(error))
+        return [*await self._look(action), ev.RemoveFailed(at=self._now(), uid=action.uid)]
+
+    async def _look(self, action: Place | Remove) -> list[ev.AnyEvent]:
         try:
             pod = await self._kube.get(PODS, action.pod, self._spec.namespace)
         except KubeError:

@@ -15,6 +15,7 @@ from airflow_provider_spotmix.core.history import Cause, Loss, Replacement, Resu
 from airflow_provider_spotmix.core.state import FleetState
 
 SCHEMA = 1
+_INTERRUPTIONS = (Cause.SPOT_INTERRUPTION, Cause.INFRASTRUCTURE, Cause.UNKNOWN)
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -23,9 +24,11 @@ class Report(Struct, frozen=True, kw_only=True):
     ``target``: seats by pool for the executors it started with. ``initial``: where they were first placed.
     ``interruptions``: executors lost to the infrastructure or for unknown reasons; ``failures``: to the application
     itself. ``applications``: an application that was ``given_up`` may still have run when the fleet ended.
-    ``resubmissions``: groups that were lost and submitted again. ``ledger``: closed accounts by placed pool. ``costs``:
-    of these; None without prices of all pools. ``gate_latency_ms``: from receiving a gated pod's event to the API
-    server's answer to its placement, of the last few hundred placements.
+    ``unobtainable``: executors that were removed because no spot node took them. ``fallbacks``: executors that were
+    placed off their seats' pools; ``returns``: seats that came back. ``breaker``: when each spot pool's opened, half
+    opened and closed. ``resubmissions``: groups that were lost and submitted again. ``ledger``: closed accounts by
+    placed pool. ``costs``: of these; None without prices of all pools. ``gate_latency_ms``: from receiving a gated
+    pod's event to the API server's answer to its placement, of the last few hundred placements.
     """
 
     schema: int
@@ -43,6 +46,12 @@ class Report(Struct, frozen=True, kw_only=True):
     losses_by_cause: dict[str, int]
     replacements: list[dict[str, Any]]
     replacements_by_pool: dict[str, int]
+    unobtainable: list[dict[str, Any]]
+    fallbacks: list[dict[str, Any]]
+    fallbacks_by_cause: dict[str, int]
+    returns: list[dict[str, Any]]
+    returns_by_pool: dict[str, int]
+    breaker: list[dict[str, Any]]
     resubmissions: list[dict[str, Any]]
     ledger: dict[str, dict[str, Any]]
     costs: Costs | None
@@ -76,11 +85,17 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
         },
         target=spec.target,
         initial=state.initial or {},
-        interruptions=[_loss(loss) for loss in state.losses if loss.cause is not Cause.APPLICATION],
+        interruptions=[_loss(loss) for loss in state.losses if loss.cause in _INTERRUPTIONS],
         failures=[_loss(loss) for loss in state.losses if loss.cause is Cause.APPLICATION],
         losses_by_cause=state.losses_by_cause,
         replacements=[_replacement(replacement) for replacement in state.replacements],
         replacements_by_pool=state.replacements_by_pool,
+        unobtainable=[_loss(loss) for loss in state.losses if loss.cause is Cause.SPOT_UNOBTAINABLE],
+        fallbacks=[_plain(each) for each in state.fallbacks],
+        fallbacks_by_cause=state.fallbacks_by_cause,
+        returns=[_plain(each) for each in state.returns],
+        returns_by_pool=state.returns_by_pool,
+        breaker=[_plain(each) for each in state.breaker_changes],
         resubmissions=[_resubmission(each) for each in state.resubmissions.values() if not each.void],
         ledger={
             pool: {
@@ -174,6 +189,11 @@ def _replacement(replacement: Replacement) -> dict[str, Any]:
         "cause": replacement.cause.value,
         "event": replacement.loss,
     }
+
+
+def _plain(happened: Struct) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(happened)
+    return {**plain, "at": _time(plain["at"])}
 
 
 def _time(seconds: float) -> str:

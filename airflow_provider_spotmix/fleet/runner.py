@@ -20,6 +20,7 @@ from airflow_provider_spotmix.core.actions import (
     AnyAction,
     Finish,
     Place,
+    Remove,
     Rescue,
     Resubmit,
     SaveCheckpoint,
@@ -321,7 +322,7 @@ class _Runner:
                 self._finish = action
                 said = message or "all applications succeeded"
                 self._happened(Topic.SUCCEEDED if succeeded else Topic.FAILED, said, warning=not succeeded)
-            case Place() | Rescue() | Resubmit():
+            case Place() | Rescue() | Remove() | Resubmit():
                 self._spawn(self._act(action))
 
     def _happened(self, topic: Topic, message: str, *, warning: bool, application: str = "") -> None:
@@ -331,7 +332,7 @@ class _Runner:
 
     # -- acting
 
-    async def _act(self, action: Place | Rescue | Resubmit) -> None:
+    async def _act(self, action: Place | Rescue | Remove | Resubmit) -> None:
         async with self._calls:
             if not self._store.held:
                 raise FencedError
@@ -339,7 +340,9 @@ class _Runner:
                 await self._inbox.put(await self._applier.resubmit(action))
                 return
             since = self._gated_since.get(action.uid)  # noted now: the watch may say that it is done before the answer
-            if isinstance(action, Rescue):
+            if isinstance(action, Remove):
+                events = await self._applier.remove(action)
+            elif isinstance(action, Rescue):
                 events = await self._applier.rescue(action)
                 if not events:
                     for app, _ in self._state.find(action.uid):

@@ -93,14 +93,15 @@ def _number(value: Any) -> Any:
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 _Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 _Amount = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, le=_MAX_PRICE, max_digits=18)]
+_TYPES: dict[Any, Any] = {float: _Seconds, int: _Count}
 # Made of the policy's own fields, so that a new one is a setting at once.
 PolicyModel: type[BaseModel] = create_model(
     "PolicyModel",
     __config__=_STRICT,
     **{  # type: ignore[call-overload]
-        each.name: ((_Seconds if each.type is float else each.type) | None, None)
-        for each in msgspec.structs.fields(Policy)
+        each.name: (_TYPES.get(each.type, each.type) | None, None) for each in msgspec.structs.fields(Policy)
     },
 )
 
@@ -130,7 +131,7 @@ class PricesModel(BaseModel):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
 
 
-def _policy(sources: _Sources) -> dict[str, tuple[float, str]]:
+def _policy(sources: _Sources) -> dict[str, tuple[Any, str]]:
     """Choose every field of the policy, and name its source."""
     read = [
         (origin, _read(PolicyModel, _mapping("policy", source["policy"], origin), "policy", origin))

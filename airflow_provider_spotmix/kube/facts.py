@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from airflow_provider_spotmix.core.events import NodeFacts, PodFacts
@@ -9,6 +10,10 @@ from airflow_provider_spotmix.manifests import labels
 
 if TYPE_CHECKING:
     from airflow_provider_spotmix.kube.objects import Condition, ContainerStateTerminated, Node, Pod, Timestamp
+
+
+# Of the scheduler's words, which name every reason of every node.
+MAX_REASON = 300
 
 
 def pod_facts(pod: Pod) -> PodFacts | None:
@@ -39,6 +44,9 @@ def pod_facts(pod: Pod) -> PodFacts | None:
         seat=int(seat) if seat.isdecimal() else None,
         seat_pool=marks.get(labels.SEAT_POOL, ""),
         placed_pool=marks.get(labels.PLACED_POOL, ""),
+        placed_at=_number(pod.metadata.annotations.get(labels.PLACED_AT, "")),
+        fallback=marks.get(labels.FALLBACK, ""),
+        unschedulable=_unschedulable(pod),
     )
 
 
@@ -64,6 +72,21 @@ def node_facts(node: Node) -> NodeFacts:
         ready=_condition(node.status.conditions, "Ready") is not None,
         taints=tuple(taint.key for taint in node.spec.taints),
     )
+
+
+def _unschedulable(pod: Pod) -> str:
+    """Why no node takes the pod, when the scheduler has tried. It has not while the pod is gated, or it is down."""
+    said = next((c for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), None)
+    return said.message[:MAX_REASON] or said.reason if said and said.reason == "Unschedulable" else ""
+
+
+def _number(text: str) -> float | None:
+    """Return what is written there, if it is a time."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
 
 
 def _seconds(time: Timestamp | None) -> float | None:

@@ -12,6 +12,9 @@ APPLICATION = "spotmix.io/application"
 SEAT = "spotmix.io/seat"
 SEAT_POOL = "spotmix.io/seat-pool"
 PLACED_POOL = "spotmix.io/placed-pool"
+# Why an executor is not on its seat's pool; and when it was placed, seconds since the epoch (annotation).
+FALLBACK = "spotmix.io/fallback"
+PLACED_AT = "spotmix.io/placed-at"
 
 GATE = "spotmix.io/placement"
 # Of the driver of a group's second attempt, until nothing is left of the first.

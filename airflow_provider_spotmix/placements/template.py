@@ -43,7 +43,8 @@ class Template:
             labels.SEAT: str(place.seat),
             labels.SEAT_POOL: place.seat_pool,
             labels.PLACED_POOL: place.pool,
-        }
+        } | ({labels.FALLBACK: place.fallback} if place.fallback else {})
+        notes = {labels.REASON: place.reason, labels.PLACED_AT: f"{place.at:.3f}"}
         tolerations = [*msgspec.to_builtins(pool.tolerations)]
         return [
             {"op": "test", "path": "/metadata/uid", "value": pod.metadata.uid},
@@ -53,7 +54,7 @@ class Template:
             *_affinity(pod, pool),
             *_append(("spec", "tolerations"), bool(pod.spec.tolerations), tolerations),
             *add_to_map(("metadata", "labels"), pod.metadata.labels, marks),
-            *add_to_map(("metadata", "annotations"), pod.metadata.annotations, {labels.REASON: place.reason}),
+            *add_to_map(("metadata", "annotations"), pod.metadata.annotations, notes),
         ]
 
 

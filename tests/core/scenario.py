@@ -34,7 +34,16 @@ from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import checkpoint as cp
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Rescue, Resubmit, SaveCheckpoint, Tell
+from airflow_provider_spotmix.core.actions import (
+    AnyAction,
+    Finish,
+    Place,
+    Remove,
+    Rescue,
+    Resubmit,
+    SaveCheckpoint,
+    Tell,
+)
 from airflow_provider_spotmix.core.controller import decide
 from airflow_provider_spotmix.core.events import ApplicationPhase, PodFacts
 from airflow_provider_spotmix.core.state import FleetState, violations
@@ -203,6 +212,9 @@ def text(action: AnyAction) -> str:
         case Place():
             seat = f"seat {action.seat} ({action.seat_pool})"
             return f"place {action.pod}: {seat} on {action.pool}: {action.reason}"
+        case Remove():
+            unless = " unless it has a node" if action.unless_bound else ""
+            return f"remove {action.pod}{unless}: {action.reason}"
         case Rescue():
             return f"rescue {action.pod} from {action.node}"
         case Tell():

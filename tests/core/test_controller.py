@@ -59,6 +59,7 @@ def test_a_gated_executor_is_placed_with_the_cause_and_the_reason() -> None:
             seat_pool=SPOT,
             pool=SPOT,
             reason="seat of the mix",
+            at=NOON + 3,
         ),
     )
 
@@ -239,6 +240,7 @@ def test_a_new_submission_starts_with_fresh_seats_and_closed_accounts() -> None:
             seat_pool=ON_DEMAND,
             pool=ON_DEMAND,
             reason="seat of the mix",
+            at=NOON + 100,
         ),
         SaveCheckpoint(cause="pods/etl-exec-1@100"),
     )

@@ -20,7 +20,8 @@ def test_a_line_is_what_a_person_can_read() -> None:
         b'{"event":{"type":"ExecutorObserved","at":1800000001.0,"id":"pods/etl-exec-1@1","application":"etl",'
         b'"submission":"sub-1","pod":{"uid":"uid-1","name":"etl-exec-1","executor_id":1,"gated":true,'
         b'"created_at":1800000000.0}},"actions":[{"type":"Place","cause":"pods/etl-exec-1@1","uid":"uid-1",'
-        b'"pod":"etl-exec-1","seat":0,"seat_pool":"on-demand","pool":"on-demand","reason":"seat of the mix"},'
+        b'"pod":"etl-exec-1","seat":0,"seat_pool":"on-demand","pool":"on-demand","reason":"seat of the mix",'
+        b'"at":1800000001.0},'
         b'{"type":"SaveCheckpoint","cause":"pods/etl-exec-1@1"}]}'
     )
 

@@ -43,7 +43,7 @@ def fleet(
     dynamic: bool = False,
     base: int = 0,
     applications: int = 1,
-    **policy: float,
+    **policy: Any,
 ) -> FleetSpec:
     """A fleet of Karpenter's pools; with more than two parts in the ratio, of spot pools a, b, c ... and on-demand."""
     weights = [int(part) for part in ratio.split(":")]

@@ -160,7 +160,8 @@ def test_every_option_of_the_configuration_is_listed() -> None:
 
 def test_every_setting_of_the_policy_is_listed_with_its_default() -> None:
     for each in msgspec.structs.fields(Policy):
-        assert f"| `{each.name}` | {each.default:g} |" in page("connection.md")
+        default = each.default if isinstance(each.default, str) else f"{each.default:g}"
+        assert f"| `{each.name}` | {default} |" in page("connection.md")
 
 
 def test_prices_that_are_shown_can_be_read() -> None:

@@ -17,7 +17,7 @@ GKE_ON_DEMAND = Pool(
     capacity_type=CapacityType.ON_DEMAND,
     node_requirements=(NodeRequirement(key="cloud.google.com/gke-spot", operator="DoesNotExist"),),
 )
-PLACE = Place(cause="e", uid="u-1", pod="exec-1", seat=3, seat_pool="spot", pool="on-demand", reason="why")
+PLACE = Place(cause="e", uid="u-1", pod="exec-1", seat=3, seat_pool="spot", pool="on-demand", reason="why", at=7.5)
 TERMS = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms"
 WANTED = {"key": "cloud.google.com/gke-spot", "operator": "DoesNotExist"}
 
@@ -43,6 +43,7 @@ def test_the_whole_patch() -> None:
         {"op": "add", "path": "/metadata/labels/spotmix.io~1seat-pool", "value": "spot"},
         {"op": "add", "path": "/metadata/labels/spotmix.io~1placed-pool", "value": "on-demand"},
         {"op": "add", "path": "/metadata/annotations/spotmix.io~1placement-reason", "value": "why"},
+        {"op": "add", "path": "/metadata/annotations/spotmix.io~1placed-at", "value": "7.500"},
     ]
 
 
