@@ -50,8 +50,8 @@ class LazyGroup(click.Group):
         """Run; turn an error into one line and exit code 1 (SPOTMIX_DEBUG=1: into a traceback)."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # the last: whoever reads our output has seen enough, which click knows
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(EXIT_INTERRUPTED)

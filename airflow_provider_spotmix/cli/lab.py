@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from airflow_provider_spotmix.lab import progress
+from airflow_provider_spotmix.cli import tables
+from airflow_provider_spotmix.lab import leftovers, parts, paths, progress
+from airflow_provider_spotmix.lab import logs as output
 from airflow_provider_spotmix.lab.config import MAX_KWOK_NODES, LabConfig, nodes_of
+from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.lab import DEFAULT_NAME, Lab, option
 from airflow_provider_spotmix.lab.pools import kwok_pools
 from airflow_provider_spotmix.lab.signals import SIGNALS
 from airflow_provider_spotmix.lab.status import LabStatus
 
 _NAME = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which lab: several can run side by side.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
 _LEADS = ", ".join(f"{signal.lead_seconds:g} for {name}" for name, signal in SIGNALS.items())
 
 
@@ -34,14 +40,19 @@ def lab() -> None:
 @click.option(
     "--kwok-nodes", type=click.IntRange(1, MAX_KWOK_NODES), help="So many played nodes more, half of them spot."
 )
-def up(name: str, config: Path | None, kwok_nodes: int | None) -> None:
+@_JSON
+def up(name: str, config: Path | None, kwok_nodes: int | None, *, as_json: bool) -> None:
     """Start the lab and leave it running; the first time it is built, for some minutes.
 
     Of a lab that runs, what has died or was stopped is started.
     """
     running = Lab.up(name, _configuration(config, kwok_nodes), progress.for_person())
-    click.echo(f"lab {name!r} is ready: {len(running.status().nodes)} nodes at {running.network.api_url}")
-    click.echo(f"export KUBECONFIG={running.kubeconfig}")
+    found = running.status()
+    if as_json:
+        _print_json(found.to_json())
+        return
+    click.echo(f"lab {name!r} is ready: {len(found.nodes)} nodes at {found.api_server}")
+    click.echo(f"export KUBECONFIG={shlex.quote(found.kubeconfig)}")
 
 
 @lab.command()
@@ -63,16 +74,61 @@ def down(name: str) -> None:
 
 @lab.command()
 @_NAME
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_JSON
 def status(name: str, *, as_json: bool) -> None:
     """Show processes and nodes; exit code 0 only when all is well."""
     found = Lab.attach(name).status()
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2))
+        _print_json(found.to_json())
     else:
         _show(found)
     if not found.healthy:
         raise click.exceptions.Exit(1)
+
+
+@lab.command()
+@_NAME
+@_JSON
+def nodes(name: str, *, as_json: bool) -> None:
+    """Show the nodes: pool, state, pods, and what these have requested of CPU and memory.
+
+    States are those that the cluster sees: Ready, NotReady, Leaving (it is being taken away), Gone.
+    """
+    running = Lab.attach(name)
+    running.api.text("/readyz")  # its error says more than an empty table
+    found = running.status()
+    _print_json(found.to_json()["nodes"]) if as_json else click.echo(_nodes(found))
+
+
+@lab.command(name="list")
+@_JSON
+def list_labs(*, as_json: bool) -> None:
+    """Show the labs of this user; a stale one is removed by the next `up` or `down`."""
+    found = leftovers.find_all()
+    if as_json:
+        _print_json([asdict(each) for each in found])
+        return
+    rows = [
+        (each.name, tables.red(each.state) if each.state == "stale" else each.state, each.api_server, each.directory)
+        for each in found
+    ]
+    click.echo(tables.render(("name", "state", "api server", "directory"), *rows))
+
+
+@lab.command()
+@_NAME
+@click.argument("component")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until the lab ends.")
+@click.option("--tail", type=click.IntRange(min=0), help="Only the last lines. Default: all.")
+def logs(name: str, component: str, tail: int | None, *, follow: bool) -> None:
+    """Print what COMPONENT says: etcd, apiserver, controller-manager, scheduler, nodes, operator, kwok, supervisor.
+
+    What pods say: kubectl logs.
+    """
+    directory = paths.lab_dir(name)
+    if not directory.exists():
+        Lab.attach(name)  # says so
+    _print_log(Files(directory), component, tail=tail, follow=follow)
 
 
 @lab.command()
@@ -136,25 +192,51 @@ def _configuration(path: Path | None, kwok_nodes: int | None) -> LabConfig | Non
     return found
 
 
-def _show(found: LabStatus) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _print_log(files: Files, component: str, *, tail: int | None, follow: bool) -> None:
+    there = {path.stem for path in files.log("any").parent.glob("*.log")}
+    path = files.log(parts.find(component, sorted(there)))
+    found = output.follow(path, tail, files.root.exists) if follow else output.lines(path, tail)
+    for line in found:
+        click.echo(line, nl=False)
 
-    console = Console(highlight=False)
-    state = "[green]healthy[/]" if found.healthy else "[red]not healthy[/]"
-    console.print(f"lab '{found.name}' {state}, API server {found.api_server}")
-    console.print(f"KUBECONFIG={found.kubeconfig}", soft_wrap=True)
-    nodes = Table("node", "capacity", "state", "pods", "taints", box=None, pad_edge=False)
-    for node in found.nodes:
-        ready = "Ready" if node.ready else "[red]NotReady[/]"
-        nodes.add_row(node.name, node.capacity_type, ready, str(node.pods), ", ".join(node.taints))
-    parts = Table("process", "pid", "state", "memory", box=None, pad_edge=False)
-    for part in found.components:
-        state = part.state if part.state == "running" else f"[red]{part.state}: {part.exit_code}[/]"
-        parts.add_row(part.name, str(part.pid or ""), state, f"{part.memory_bytes / 2**20:.0f} MiB")
-    console.print(nodes)
-    console.print(parts)
+
+def _print_json(content: Any) -> None:
+    click.echo(json.dumps(content, indent=2))
+
+
+def _show(found: LabStatus) -> None:
+    state = "healthy" if found.healthy else tables.red("not healthy")
+    click.echo(f"lab {found.name!r} is {state}, API server {found.api_server}")
+    click.echo(f"export KUBECONFIG={shlex.quote(found.kubeconfig)}\n")
+    click.echo(_nodes(found) + "\n")
+    rows = [
+        (
+            part.name,
+            part.state if part.state == "running" else tables.red(f"{part.state} ({part.exit_code})"),
+            str(part.pid or ""),
+            tables.mebibytes(part.memory_bytes) if part.pid else "",
+        )
+        for part in found.components
+    ]
+    click.echo(tables.render(("component", "state", "pid", "memory"), *rows))
     for part in found.components:
         if part.state == "ended":
             remedy = f"start it: spotmix lab restart {part.name}{option(found.name)}"
             click.echo(f"\n{part.name} has ended by itself; {remedy}\nThe end of {part.log}:\n{part.last_words}")
+
+
+def _nodes(found: LabStatus) -> str:
+    rows = [
+        (
+            node.name,
+            node.pool,
+            node.capacity_type,
+            node.state if node.ready and node.state == "Ready" else tables.red(node.state),
+            str(node.pods),
+            f"{node.cpu_requested:g}/{node.cpu:g}",
+            f"{tables.mebibytes(node.memory_requested)}/{tables.mebibytes(node.memory)}",
+            ",".join(node.taints),
+        )
+        for node in found.nodes
+    ]
+    return tables.render(("node", "pool", "capacity", "state", "pods", "cpu", "memory", "taints"), *rows)

@@ -12,14 +12,11 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from airflow_provider_spotmix.lab import parts
 from airflow_provider_spotmix.lab.api import Api, Json
 from airflow_provider_spotmix.lab.errors import LabError
-from airflow_provider_spotmix.lab.files import Files
+from airflow_provider_spotmix.lab.files import Files, write_private
 from airflow_provider_spotmix.lab.network import Network
-from airflow_provider_spotmix.lab.pki import write_private
 
 RBAC = "rbac.authorization.k8s.io"
 KWOK_NAMESPACE, KWOK_ACCOUNT = "kube-system", "kwok-controller"
@@ -137,6 +134,8 @@ def apply_kwok_role(api: Api, role: Path) -> None:
 
 
 def _apply_account_role(api: Api, namespace: str, name: str, role: Path) -> None:
+    import yaml  # here: it takes longer than what most commands do
+
     metadata = {"name": name, "namespace": namespace}
     api.apply(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}", _object("v1", "ServiceAccount", metadata))
     _apply_cluster_role(api, name, yaml.safe_load(role.read_text())["rules"], {"kind": "ServiceAccount"} | metadata)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from airflow_provider_spotmix.lab.api import Api, Json, wait_until
 
 SPARK_NAMESPACE = "spark"
@@ -26,6 +24,8 @@ _DRIVER_RULES = [
 
 def apply_crds(api: Api, directory: Path) -> None:
     """Create the operator's CustomResourceDefinitions and wait until they are served."""
+    import yaml  # here: it takes longer than what most commands do
+
     names = []
     for path in sorted(directory.glob("*.yaml")):
         for document in yaml.load_all(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):

@@ -6,6 +6,7 @@ import ssl
 import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
+from pathlib import Path
 
 from airflow_provider_spotmix.lab import access, cluster, parts
 from airflow_provider_spotmix.lab import network as ports
@@ -13,7 +14,6 @@ from airflow_provider_spotmix.lab.clients import NodesControl
 from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
-from airflow_provider_spotmix.lab.pki import Pair
 
 TIMEOUT_SECONDS = 5.0
 
@@ -27,11 +27,8 @@ def is_ready(component: str, files: Files, network: Network) -> bool:
 
 
 def _etcd(files: Files, network: Network) -> bool:
-    return _says_ok(
-        f"https://{network.system}:{ports.ETCD_CLIENT_PORT}/health",
-        files,
-        Pair(files.pki / "etcd.crt", files.pki / "etcd.key"),
-    )
+    own = (files.pki / "etcd.crt", files.pki / "etcd.key")
+    return _says_ok(f"https://{network.system}:{ports.ETCD_CLIENT_PORT}/health", files, own)
 
 
 def _api_server(files: Files, _: Network) -> bool:
@@ -72,10 +69,10 @@ _CHECKS: dict[str, Callable[[Files, Network], bool]] = {
 }
 
 
-def _says_ok(url: str, files: Files, client: Pair | None = None) -> bool:
+def _says_ok(url: str, files: Files, client: tuple[Path, Path] | None = None) -> bool:
     tls = ssl.create_default_context(cafile=str(files.authority))
     if client is not None:
-        tls.load_cert_chain(client.certificate, client.key)
+        tls.load_cert_chain(*client)
     # Never through a proxy of the environment.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls))
     with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:

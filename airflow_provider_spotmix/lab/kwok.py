@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from airflow_provider_spotmix.lab.api import Api, Json
+from airflow_provider_spotmix.lab.build import KUBERNETES_VERSION
 from airflow_provider_spotmix.lab.pools import NodeConfig
 
 STAGES = Path(__file__).with_name("kwok_stages.yaml")
@@ -28,7 +29,7 @@ def _node(node: NodeConfig) -> Json:
     capacity = {"cpu": node.cpu, "memory": node.memory, "pods": str(MAX_PODS)}
     info = dict.fromkeys(("machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "kubeProxyVersion"), "")
     info |= {
-        "kubeletVersion": "kwok",
+        "kubeletVersion": f"{KUBERNETES_VERSION}+kwok",
         "containerRuntimeVersion": "kwok",
         "operatingSystem": "linux",
         "architecture": "",

@@ -7,18 +7,13 @@ parent of all others. The supervisor ends the lab when its owner dies, until the
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import secrets
-import shutil
-import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from airflow_provider_spotmix.lab import access, build, cluster, launch, locks, paths, signals
+from airflow_provider_spotmix.lab import access, cluster, leftovers, locks, paths, signals
 from airflow_provider_spotmix.lab.api import Api, wait_until
 from airflow_provider_spotmix.lab.clients import NodesControl, ask_supervisor
 from airflow_provider_spotmix.lab.config import LabConfig
@@ -28,17 +23,17 @@ from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.processes import ProcessId
 from airflow_provider_spotmix.lab.progress import Progress, Silent
+from airflow_provider_spotmix.lab.state import State
 from airflow_provider_spotmix.lab.status import LabStatus, read_status
 from airflow_provider_spotmix.lab.toolchain import find_java, find_spark, require_linux
 
 DEFAULT_NAME = "default"
-STOP_SECONDS = 20.0
 
 
 class Lab:
     """A lab that runs. Get one from `up`, `attach` or `ephemeral`."""
 
-    def __init__(self, state: launch.State, *, leash: int | None = None) -> None:
+    def __init__(self, state: State, *, leash: int | None = None) -> None:
         self.name = state.name
         self.state = state
         self.files = Files(paths.lab_dir(state.name))
@@ -104,8 +99,9 @@ class Lab:
         """
         directory = paths.lab_dir(name)
         with locks.exclusive(paths.lab_lock_path(name)):
-            found = directory.exists()
+            found = directory.exists() or bool(leftovers.supervisors(directory))
             cls._clean(name, cls._find(name))
+        leftovers.sweep()
         return found
 
     @property
@@ -206,9 +202,12 @@ class Lab:
 
     @classmethod
     def _up(cls, name: str, config: LabConfig | None, progress: Progress, *, ephemeral: bool) -> Lab:
+        from airflow_provider_spotmix.lab import build, launch  # here: what only looks at a lab must start at once
+
         require_linux()
         paths.lab_dir(name)  # refuses a bad name before anything is built
         find_java(), find_spark()
+        leftovers.sweep()
         waiting = f"another process starts or stops lab {name!r}: waiting for it"
         with locks.exclusive(paths.lab_lock_path(name), on_wait=lambda: progress.note(waiting)):
             lab = cls._find(name)
@@ -228,22 +227,21 @@ class Lab:
     @classmethod
     def _find(cls, name: str) -> Lab | None:
         """The lab as its directory tells; it may be dead."""
-        try:
-            content = json.loads(Files(paths.lab_dir(name)).state.read_text())
-            return cls(launch.State(**content))
-        except (OSError, ValueError, TypeError):
-            return None
+        state = State.read(Files(paths.lab_dir(name)))
+        return None if state is None else cls(state)
 
     @classmethod
     def _clean(cls, name: str, lab: Lab | None) -> None:
-        """Remove what is left of a lab that is dead or ill."""
+        """Remove what is left of a lab that is dead or ill, whatever state it is in."""
         if lab is not None:
             lab._end()
-        _remove(paths.lab_dir(name))
+        for supervisor in leftovers.supervisors(paths.lab_dir(name)):
+            leftovers.end(supervisor)
+        leftovers.remove(paths.lab_dir(name))
 
     @property
     def _supervisor(self) -> ProcessId:
-        return ProcessId(self.state.supervisor_pid, self.state.supervisor_started)
+        return leftovers.supervisor_of(self.state)
 
     def _answers(self) -> bool:
         """Whether its supervisor does. One that is being killed still has a process, for a moment."""
@@ -280,41 +278,12 @@ class Lab:
             self._leash = None
 
     def _end(self) -> None:
-        supervisor = self._supervisor
-        supervisor.end(signal.SIGTERM)
+        self._supervisor.end()  # before it is let go of: that would be another reason to end
         self._drop_leash()
-        if not _reaped(supervisor, STOP_SECONDS):
-            supervisor.end(signal.SIGKILL)  # its children go with it
-            _reaped(supervisor, STOP_SECONDS)
-        _remove(self.files.root)
-
-
-def all_names() -> list[str]:
-    """Names of the labs that have a directory, running or not."""
-    labs = paths.labs_dir()
-    return sorted(path.name for path in labs.iterdir() if path.is_dir()) if labs.is_dir() else []
+        leftovers.end(self._supervisor)
+        leftovers.remove(self.files.root)
 
 
 def option(name: str) -> str:
     """How a command line names a lab; nothing for the default one."""
     return "" if name == DEFAULT_NAME else f" --name {name}"
-
-
-def _reaped(process: ProcessId, seconds: float) -> bool:
-    ended = process.wait(seconds)
-    with contextlib.suppress(ChildProcessError):  # not our child, or reaped already
-        os.waitpid(process.pid, os.WNOHANG)
-    return ended
-
-
-def _remove(directory: Path) -> None:
-    for _ in range(50):
-        shutil.rmtree(directory, ignore_errors=True)
-        if not directory.exists():
-            break
-        time.sleep(0.1)
-    else:
-        raise LabError(f"{directory} cannot be removed", remedy="remove it by hand")
-    for parent in (paths.labs_dir(), paths.labs_dir().parent):
-        with contextlib.suppress(OSError):  # another lab is in it
-            parent.rmdir()

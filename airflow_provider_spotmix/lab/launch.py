@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from airflow_provider_spotmix.lab import (
     access,
@@ -30,39 +28,11 @@ from airflow_provider_spotmix.lab.config import LabConfig
 from airflow_provider_spotmix.lab.control import START_SECONDS, Control
 from airflow_provider_spotmix.lab.errors import LabError, tail
 from airflow_provider_spotmix.lab.files import Files
-from airflow_provider_spotmix.lab.pki import write_private
 from airflow_provider_spotmix.lab.processes import ProcessId
 from airflow_provider_spotmix.lab.progress import Step
 from airflow_provider_spotmix.lab.provision import Credentials, Setting
+from airflow_provider_spotmix.lab.state import State
 from airflow_provider_spotmix.lab.supervision import spawn
-
-
-@dataclass(frozen=True)
-class State:
-    """What a lab's directory tells about it (lab.json).
-
-    Attributes:
-        name: the lab's.
-        network: N of 127.N.0.0/16.
-        supervisor_pid: the parent of all its processes.
-        supervisor_started: seconds since the epoch; tells it from a later process with the same id.
-        config: `LabConfig.to_json`.
-        ephemeral: whether it belongs to the process that started it.
-        complete: whether it has started; until then it ends with the process that starts it, whatever it is to become.
-
-    """
-
-    name: str
-    network: int
-    supervisor_pid: int
-    supervisor_started: float
-    config: dict[str, Any]
-    ephemeral: bool
-    complete: bool = False
-
-    def write(self, files: Files) -> None:
-        """Keep it where `attach` finds it."""
-        write_private(files.state, json.dumps(asdict(self), indent=1).encode())
 
 
 def start(name: str, config: LabConfig, programs: Programs, step: Step, *, ephemeral: bool) -> tuple[State, int]:

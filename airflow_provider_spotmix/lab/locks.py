@@ -10,6 +10,21 @@ from pathlib import Path
 
 
 @contextmanager
+def exclusive_or_none(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` if it is free; tells whether."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def exclusive(path: Path, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock file `path`; wait as long as another process holds it.
 

@@ -11,9 +11,9 @@ from typing import Any
 from airflow_provider_spotmix.lab import access, audit, spark
 from airflow_provider_spotmix.lab.build import Programs
 from airflow_provider_spotmix.lab.config import LabConfig
-from airflow_provider_spotmix.lab.files import Files
+from airflow_provider_spotmix.lab.files import Files, write_private
 from airflow_provider_spotmix.lab.network import API_PORT, Network
-from airflow_provider_spotmix.lab.pki import Authority, Pair, write_private, write_signing_key
+from airflow_provider_spotmix.lab.pki import Authority, Pair, write_signing_key
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_spotmix.lab import cluster
 from airflow_provider_spotmix.lab.api import Api, Json
 from airflow_provider_spotmix.lab.clients import ask_supervisor
 from airflow_provider_spotmix.lab.errors import LabError, tail
 from airflow_provider_spotmix.lab.files import Files
 from airflow_provider_spotmix.lab.network import Network
+from airflow_provider_spotmix.lab.node_status import NodeStatus, read_nodes
 from airflow_provider_spotmix.lab.processes import memory_bytes
 from airflow_provider_spotmix.lab.supervision import ChildStatus
 
@@ -42,18 +41,6 @@ class ComponentStatus:
 
 
 @dataclass(frozen=True)
-class NodeStatus:
-    """A node as the cluster sees it; `pods` counts those that have not ended."""
-
-    name: str
-    pool: str
-    capacity_type: str
-    ready: bool
-    taints: list[str]
-    pods: int
-
-
-@dataclass(frozen=True)
 class LabStatus:
     """A lab.
 
@@ -64,7 +51,7 @@ class LabStatus:
         kubeconfig: the administrator's.
         directory: logs and state.
         components: the processes.
-        nodes: the nodes; empty when the API server does not answer.
+        nodes: the nodes, those that are gone too; empty when the API server does not answer.
 
     """
 
@@ -100,7 +87,7 @@ def read_status(name: str, network: Network, files: Files, api: Api, configured:
     running = bool(parts) and all(part.exit_code is None for part in parts)
     try:
         ready = api.text("/readyz") == "ok"
-        nodes = _nodes(api, configured)
+        nodes = read_nodes(api, configured)
     except LabError:
         ready, nodes = False, []
     return LabStatus(
@@ -120,23 +107,3 @@ def _component(child: ChildStatus, log: Path) -> ComponentStatus:
     if child.stopped:
         return ComponentStatus(child.name, 0, "stopped", child.exit_code, 0, str(log), "")
     return ComponentStatus(child.name, 0, "ended", child.exit_code, 0, str(log), tail(log, 10))
-
-
-def _nodes(api: Api, configured: list[Json]) -> list[NodeStatus]:
-    known = {node["name"]: node for node in configured}
-    live = (p for p in api.items("/api/v1/pods") if p["status"].get("phase") not in {"Succeeded", "Failed"})
-    pods = Counter(pod["spec"].get("nodeName", "") for pod in live)
-    nodes = api.items("/api/v1/nodes")
-    return [_node(node, known.get(node["metadata"]["name"], {}), pods[node["metadata"]["name"]]) for node in nodes]
-
-
-def _node(node: Json, known: Json, pods: int) -> NodeStatus:
-    taints = node["spec"].get("taints") or []
-    return NodeStatus(
-        name=node["metadata"]["name"],
-        pool=known.get("pool", ""),
-        capacity_type=known.get("capacity", ""),
-        ready=cluster.node_is_ready(node),
-        taints=[f"{taint['key']}:{taint['effect']}" for taint in taints],
-        pods=pods,
-    )

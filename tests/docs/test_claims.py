@@ -16,6 +16,7 @@ import yaml
 
 from airflow_provider_spotmix.backends.kubeflow import Kubeflow
 from airflow_provider_spotmix.cli.gc import gc
+from airflow_provider_spotmix.cli.lab import lab
 from airflow_provider_spotmix.core import interruption
 from airflow_provider_spotmix.core.actions import Topic
 from airflow_provider_spotmix.core.history import HISTORY_DETAILS, Cause
@@ -84,6 +85,11 @@ def test_every_reason_of_an_event_is_listed() -> None:
 def test_every_option_of_gc_is_listed() -> None:
     text = page("life-of-a-task.md")
     assert [word for option in gc.params for word in option.opts if f"`{word}`" not in text] == []
+
+
+def test_every_command_of_the_lab_is_listed() -> None:
+    told = {word for cell in first_column(page("lab.md")) for word in re.findall(r"[a-z]+", cell)}
+    assert set(lab.commands) - told == set()
 
 
 def test_every_annotation_of_an_application_is_listed() -> None:

@@ -20,7 +20,8 @@ import pytest
 
 from airflow_provider_spotmix.lab.api import Json
 from airflow_provider_spotmix.lab.errors import LabError
-from airflow_provider_spotmix.lab.lab import Lab, all_names
+from airflow_provider_spotmix.lab.lab import Lab
+from airflow_provider_spotmix.lab.leftovers import all_names
 from airflow_provider_spotmix.lab.network import Network
 from airflow_provider_spotmix.lab.processes import ProcessId
 

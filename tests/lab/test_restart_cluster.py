@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from airflow_provider_spotmix import cli
-from airflow_provider_spotmix.lab import health, parts
+from airflow_provider_spotmix.lab import health
+from airflow_provider_spotmix.lab.config import LabConfig
 from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.lab.status import ComponentStatus
@@ -30,7 +31,7 @@ def component(lab: Lab, name: str) -> ComponentStatus:
     return next(part for part in lab.status().components if part.name == name)
 
 
-@pytest.mark.parametrize("name", parts.ALL)
+@pytest.mark.parametrize("name", LabConfig().components())
 def test_a_component_comes_back_and_everything_goes_on(whole: Lab, namespace: str, name: str) -> None:
     lab, settings = whole, f"/api/v1/namespaces/{namespace}/configmaps"
     before = lab.api.create(settings, {"metadata": {"name": "kept"}, "data": {"a": "b"}})
@@ -45,7 +46,7 @@ def test_a_component_comes_back_and_everything_goes_on(whole: Lab, namespace: st
     until("a new pod to succeed", lambda: phase(lab, path) == "Succeeded", seconds=60)
     assert lab.api.text(f"{path}/log") == "done\n"
     # The namespace's deletion, after this test, needs the controllers; the operator is asked for its health.
-    assert all(health.is_ready(other, lab.files, lab.network) for other in parts.ALL)
+    assert all(health.is_ready(other, lab.files, lab.network) for other in LabConfig().components())
 
 
 def test_while_the_api_server_is_away_pods_run_and_end_and_it_learns_of_it_later(whole: Lab, namespace: str) -> None:
