@@ -157,7 +157,8 @@ def _rescue_failed(turn: Turn, event: ev.RescueFailed) -> None:
 
 def _remove_failed(turn: Turn, event: ev.RemoveFailed) -> None:
     for app, executor in turn.state.find(event.uid):
-        turn.executor(app.name, executor, removing=None)
+        if executor.removing:
+            turn.executor(app.name, executor, removing=replace(executor.removing, failed=True))
 
 
 def _node_observed(turn: Turn, event: ev.NodeObserved) -> None:

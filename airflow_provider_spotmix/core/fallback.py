@@ -66,7 +66,7 @@ def give_up_waiting(turn: Turn) -> None:
         for uid in app.tally.unbound if not (app.over or app.pool) else ():
             executor = app.executors[uid]
             waited = turn.at - (executor.pod.placed_at or turn.at)
-            if waited < patience or executor.removing or not _waits_for_spot(turn.state, executor):
+            if waited < patience or executor.is_removing or not _waits_for_spot(turn.state, executor):
                 continue
             said = f"no node has taken it in {waited:.0f} s: {executor.pod.unschedulable}"
             if policy.fallback == "fail":
@@ -127,7 +127,7 @@ def _is_whole(app: ApplicationState) -> bool:
     if app.over or app.dynamic or app.pool or app.vacancies or app.tally.unbound or app.tally.waiting:
         return False
     seated = list(app.seated())
-    steady = all(e.pod.phase == "Running" and not (e.placing or e.removing or e.rescuing) for e in seated)
+    steady = all(e.pod.phase == "Running" and not (e.placing or e.is_removing or e.rescuing) for e in seated)
     return steady and len(seated) == app.executors_expected
 
 

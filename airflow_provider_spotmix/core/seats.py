@@ -9,7 +9,7 @@ from airflow_provider_spotmix.core.actions import Place, Topic
 from airflow_provider_spotmix.core.fallback import choose_pool, note_fallback, note_return
 from airflow_provider_spotmix.core.history import BREAKER_OPEN, HISTORY_DETAILS, Cause, Loss, Replacement, Vacancy
 from airflow_provider_spotmix.core.interruption import attribute, node_evidence
-from airflow_provider_spotmix.core.state import ApplicationState, Executor, FleetState
+from airflow_provider_spotmix.core.state import ApplicationState, Executor, FleetState, Removal
 from airflow_provider_spotmix.core.turn import Turn
 
 
@@ -28,7 +28,7 @@ def release(turn: Turn, name: str, executor: Executor, *, estimated: bool = Fals
     of_node = node_evidence(executor.pod.node, node, gone=executor.pod.node in turn.state.gone_nodes)
     on_spot = turn.state.spec.is_spot(executor.placed_pool)
     cause, evidence = attribute(executor.pod, on_spot=on_spot, dynamic=app.dynamic, of_node=of_node)
-    if executor.removing and cause in (Cause.UNKNOWN, Cause.SCALE_DOWN):
+    if executor.removing and cause in (Cause.UNKNOWN, Cause.SCALE_DOWN) and _is_ours(executor, executor.removing):
         cause, evidence = executor.removing.cause, (executor.removing.reason,)
     breaker.probe_ended(turn, executor, cause)
     turn.save()
@@ -50,6 +50,11 @@ def release(turn: Turn, name: str, executor: Executor, *, estimated: bool = Fals
     )
     vacate(turn, name, loss)
     return released
+
+
+def _is_ours(executor: Executor, removal: Removal) -> bool:
+    """Whether our deletion explains an executor's end. One that got its node after all was not unobtainable."""
+    return removal.cause is not Cause.SPOT_UNOBTAINABLE or not executor.pod.node
 
 
 def vacate(turn: Turn, name: str, loss: Loss) -> None:

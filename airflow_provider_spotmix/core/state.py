@@ -29,6 +29,7 @@ class Removal(Struct, frozen=True, kw_only=True):
 
     cause: Cause
     reason: str
+    failed: bool = False  # as far as we know; it may have been done all the same
 
 
 class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,6 +64,11 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_placed(self) -> bool:
         """Whether it is there now, on the pool it was placed on."""
         return bool(self.placed_pool) and not (self.placing or self.released or self.pod.ended)
+
+    @property
+    def is_removing(self) -> bool:
+        """Whether its deletion has been asked for, and nobody says that it failed."""
+        return self.removing is not None and not self.removing.failed
 
     @property
     def is_unbound(self) -> bool:

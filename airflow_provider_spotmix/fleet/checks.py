@@ -8,11 +8,13 @@ from typing import Any
 
 from airflow_provider_spotmix.core.errors import InvalidInputError, listed, shown
 from airflow_provider_spotmix.core.mix import Mix
+from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import CapacityType, NodeRequirement, Pool, Toleration
 from airflow_provider_spotmix.manifests.identity import VALID_NAME
 from airflow_provider_spotmix.manifests.part import ExecutorCount
 from airflow_provider_spotmix.manifests.syntax import wrong_dns_label, wrong_label_key, wrong_label_value
 from airflow_provider_spotmix.placements.base import Group
+from airflow_provider_spotmix.placements.template import Template
 
 MAX_NAME = 253  # of any object in Kubernetes
 _EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -101,6 +103,26 @@ def check_groups(groups: Sequence[Group], pools: Sequence[Pool]) -> None:
             field = f"groups: {group.name!r}: node_selector"
             _valid(wrong_label_key(key), field, key)
             _valid(wrong_label_value(value), f"{field} {shown(key)}", value)
+
+
+def check_policy(policy: Policy, placement: str) -> None:
+    """Refuse what a placement whose executors are born on their pools cannot do.
+
+    Raises:
+        InvalidInputError: the policy asks for that.
+
+    """
+    if placement == Template.name:
+        return
+    defaults = Policy()
+    for name in ("fallback", "active_return_seconds"):
+        value = getattr(policy, name)
+        if value != getattr(defaults, name):
+            raise InvalidInputError(
+                f"{name} is {shown(value)}, but executors of placement {placement!r} are born on their pool and never"
+                f" change it; remove {name} (a group that starves is submitted again after group_lost_seconds), or set"
+                " placement='template'"
+            )
 
 
 def check_quorum(quorum: int, groups: int) -> None:

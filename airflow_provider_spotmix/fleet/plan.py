@@ -25,6 +25,7 @@ from airflow_provider_spotmix.fleet.checks import (
     check_base,
     check_groups,
     check_namespace,
+    check_policy,
     check_pools,
     check_quorum,
 )
@@ -96,6 +97,7 @@ def plan_fleet(
         check_groups(groups, pools)
     else:
         check_base(mix, count)
+    check_policy(policy or Policy(), placement)
     drafts = strategy.drafts(count, mix, groups)
     check_quorum(quorum, len(drafts))
     manifests = [_manifest(api, draft, manifest, pools) for draft in drafts]

@@ -30,17 +30,18 @@ def check_counts(**given: object) -> None:
             raise ValueError(f"{name} is {value!r:.100}; give a whole number, 0 or more")
 
 
-def with_startup_timeout(policy: Mapping[str, Any] | None, seconds: float | None) -> Mapping[str, Any] | None:
-    """The policy with the startup timeout in it, which is an argument of its own too.
+def with_arguments(policy: Mapping[str, Any] | None, **given: object) -> Mapping[str, Any] | None:
+    """The policy with those of its keys in it that are arguments of their own too.
 
     Raises:
         ValueError: both say it, or the policy is no mapping.
 
     """
-    if seconds is None:
+    said = {name: value for name, value in given.items() if value is not None}
+    if not said:
         return policy
     if not isinstance(policy or {}, Mapping):
         raise ValueError(f"policy is {policy!r:.100}; give a mapping")  # noqa: TRY004 - as for every other argument
-    if policy and "startup_timeout_seconds" in policy:
-        raise ValueError("startup_timeout_seconds is given twice; remove it from policy")
-    return {**(policy or {}), "startup_timeout_seconds": seconds}
+    if twice := [name for name in said if name in (policy or {})]:
+        raise ValueError(f"{twice[0]} is given twice; remove it from policy")
+    return {**(policy or {}), **said}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from airflow_provider_spotmix.operators.announcement import XCOM_FLEET, announcement
-from airflow_provider_spotmix.operators.arguments import check_counts, check_flags, with_startup_timeout
+from airflow_provider_spotmix.operators.arguments import check_counts, check_flags, with_arguments
 from airflow_provider_spotmix.operators.ending import has_failed, is_over, report_of
 from airflow_provider_spotmix.operators.peer_arguments import without_peers
 from airflow_provider_spotmix.operators.worker import Work
@@ -50,6 +50,9 @@ class SparkFleetOperator(BaseOperator):
         success_policy: how many groups have to succeed: ``all``, ``any``, a number or ``{"quorum": 2}``. Templated.
         pools: name of a preset (``karpenter``), or a list of pools.
         policy: how patient to be, such as ``{"node_lost_after_seconds": 30}``; docs/connection.md lists the keys.
+        fallback: what a spot seat does when spot is not to be had: ``on_demand``, ``wait``, ``spot_only`` or ``fail``
+            (docs/fallback.md); by default what the policy says.
+        spot_pending_timeout_seconds: how long an executor on spot may find no node; by default what the policy says.
         controller: who looks after it: ``airflow`` (the triggerer), or ``agent`` (a namespace agent, docs/agent.md).
         namespace: where it runs; by default the manifest's, then the connection's. Templated.
         name: base of the application's name; by default the manifest's ``metadata.name``. Templated.
@@ -108,7 +111,9 @@ class SparkFleetOperator(BaseOperator):
         groups: int | str | Sequence[Mapping[str, Any]] | None = None,
         success_policy: str | int | Mapping[str, Any] = "all",
         pools: str | Sequence[Mapping[str, Any]] | None = None,
-        policy: Mapping[str, float] | None = None,
+        policy: Mapping[str, Any] | None = None,
+        fallback: str | None = None,
+        spot_pending_timeout_seconds: float | None = None,
         controller: str | None = None,
         namespace: str | None = None,
         name: str | None = None,
@@ -142,7 +147,12 @@ class SparkFleetOperator(BaseOperator):
             deferrable=deferrable,
             **({} if in_cluster is None else {"in_cluster": in_cluster}),
         )
-        self.policy = with_startup_timeout(policy, startup_timeout_seconds)
+        self.policy = with_arguments(
+            policy,
+            startup_timeout_seconds=startup_timeout_seconds,
+            fallback=fallback,
+            spot_pending_timeout_seconds=spot_pending_timeout_seconds,
+        )
         self.application_file = application_file
         self.template_spec = template_spec
         self.ratio = ratio
@@ -151,6 +161,8 @@ class SparkFleetOperator(BaseOperator):
         self.groups = groups
         self.success_policy = success_policy
         self.pools = pools
+        self.fallback = fallback
+        self.spot_pending_timeout_seconds = spot_pending_timeout_seconds
         self.controller = controller
         self.namespace = namespace
         self.name = name
@@ -228,33 +240,13 @@ class SparkFleetOperator(BaseOperator):
         return SpotmixHook(self.spotmix_conn_id, self.kubernetes_conn_id, **self._where())
 
     def _plan(self, context: Context, tell: Callable[..., None]) -> FleetPlan:
-        """Everything that can be wrong with the input is found here, before anything is submitted."""
-        from airflow_provider_spotmix.fleet.plan import plan_fleet
-        from airflow_provider_spotmix.hooks.choice import ARGUMENTS
-        from airflow_provider_spotmix.hooks.groups import parse_groups, parse_success_policy
-        from airflow_provider_spotmix.operators.manifest import as_arguments_say, identity, task_labels
+        """Find everything that can be wrong with the input, before anything is submitted."""
+        from airflow_provider_spotmix.operators.planning import plan
 
-        application = self._application()
-        chosen = self._hook().choose({name: getattr(self, name) for name in ARGUMENTS})
-        for name, (value, origin) in chosen.origins.items():
-            tell("%s = %s (from %s)", name, value, origin)
-        return plan_fleet(
-            as_arguments_say(application.manifest, self.task_id, image=self.image, code_path=self.code_path),
-            identity=identity(context),
-            mix=chosen.mix,
-            pools=chosen.pools,
-            namespace=self.namespace or application.namespace or self._in_cluster().cluster.resolve_namespace(),
-            placement=chosen.placement,
-            controller=chosen.controller,
-            policy=chosen.policy,
-            prices=chosen.prices,
-            groups=parse_groups(self.groups),
-            quorum=parse_success_policy(self.success_policy),
-            object_labels=task_labels(context),
-            name=self.name,
-            keep=not self.delete_on_termination,
-            is_name_unique=self.random_name_suffix,
-        )
+        def namespace() -> str:
+            return self._in_cluster().cluster.resolve_namespace()
+
+        return plan(self, context, hook=self._hook(), application=self._application(), namespace=namespace, tell=tell)
 
     def _application(self) -> Application:
         from airflow_provider_spotmix.operators.manifest import load_application

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import Place
+from airflow_provider_spotmix.core.actions import Place, Remove
 from airflow_provider_spotmix.core.events import ApplicationPhase, NodeFacts, PodFacts
 from tests.core.vocabulary import APP, NOON
 
@@ -58,6 +58,7 @@ class Cluster:
         self.phase = ApplicationPhase.RUNNING
         self.stopping = False
         self.sick: set[str] = set()  # nodes that were ever in trouble
+        self.droughts: set[str] = set()  # pools that have no nodes to give
         for pool in pools:
             for number in range(2):
                 self.node_changes(NodeFacts(name=f"{pool}-{number}"))
@@ -156,7 +157,23 @@ class Cluster:
             return False
         pod.patched_alive = pod.live
         pod.patched = 1 + max(other.patched for other in self.pods)
-        self.change(pod, gated=False, seat=action.seat, seat_pool=action.seat_pool, placed_pool=action.pool)
+        self.change(
+            pod,
+            gated=False,
+            seat=action.seat,
+            seat_pool=action.seat_pool,
+            placed_pool=action.pool,
+            placed_at=action.at,
+            fallback=action.fallback,
+        )
+        return True
+
+    def remove_executor(self, action: Remove) -> bool:
+        """Our deletion arrives; not done when the pod has got its node, as the precondition says."""
+        pod = self.by_uid(action.uid)
+        if action.unless_bound and pod.facts.node:
+            return False
+        self.delete(pod, lost="removed" if action.unless_bound else "returned")
         return True
 
     def by_uid(self, uid: str) -> ModelPod:
@@ -165,9 +182,13 @@ class Cluster:
     def start(self, pod: ModelPod, which: int) -> None:
         """Scheduler and kubelet: a placed pod is bound to a ready node of its pool and runs."""
         names = sorted(n.name for n in self.nodes.values() if n.ready and n.name.startswith(pod.facts.placed_pool))
-        if pod.live and not pod.facts.gated and not pod.facts.node and names:
+        if not pod.live or pod.facts.gated or pod.facts.node:
+            return
+        if names and pod.facts.placed_pool not in self.droughts:
             node = names[which % len(names)]
-            self.change(pod, node=node, phase="Running", scheduled_at=self.now)
+            self.change(pod, node=node, phase="Running", scheduled_at=self.now, unschedulable="")
+        elif not pod.facts.unschedulable:
+            self.change(pod, unschedulable="no node")
 
     def delete(self, pod: ModelPod, *, lost: str = "", disruption: str = "") -> None:
         if pod.live:

@@ -9,11 +9,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from airflow_provider_spotmix.core import journal
-from airflow_provider_spotmix.core.actions import Place, Rescue
-from airflow_provider_spotmix.core.history import Cause
+from airflow_provider_spotmix.core.actions import Place, Remove, Rescue
+from airflow_provider_spotmix.core.history import BREAKER_OPEN, BreakerStatus, Cause
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.state import FleetState
-from tests.core.cluster_model import Cluster
+from tests.core.cluster_model import Cluster, ModelPod
 from tests.core.vocabulary import ON_DEMAND, fleet
 
 
@@ -25,10 +25,24 @@ class Setup:
     executors: int = 5
     dynamic: bool = False
     base: int = 0
+    fallback: str = "on_demand"
+    active_return: float = 0
 
     @property
     def spec(self) -> FleetSpec:
-        return fleet(self.ratio, executors=self.executors, dynamic=self.dynamic, base=self.base)
+        return fleet(
+            self.ratio,
+            executors=self.executors,
+            dynamic=self.dynamic,
+            base=self.base,
+            fallback=self.fallback,
+            active_return_seconds=self.active_return,
+            spot_pending_timeout_seconds=6,
+            spot_wait_seconds=12,
+            breaker_losses=2,
+            breaker_window_seconds=60,
+            breaker_cooldown_seconds=6,
+        )
 
 
 @dataclass
@@ -52,7 +66,10 @@ class Oracle:
         self.cluster = Cluster(setup.executors, [pool.name for pool in self.spec.pools])
         self.state = FleetState.new(self.spec)
         self.run = Run(self.state)
-        self.flying: list[Place | Rescue] = []
+        self.flying: list[Place | Rescue | Remove] = []
+        self.asked: set[str] = set()  # executors of which we have heard that they are to be placed
+        self.unwanted: set[str] = set()  # those that are to be removed
+        self.probes: dict[str, str] = {}  # by pool: who tried it last through a half-open breaker
         self.shaken = False  # seats may have been given up or given anew, so only a full fleet has the mix
         self.blinded = False  # something happened while nobody watched: causes may stay unknown
         self.full = 0  # the last submission that had all its executors
@@ -113,17 +130,64 @@ class Oracle:
         executor = self.cluster.by_uid(action.uid)
         placed = sorted(self.cluster.pods, key=lambda pod: pod.patched)
         before = [p for p in placed if p.facts.seat == action.seat and p.submission == executor.submission]
+        self.check_breaker(action)
         # An executor that was deleted before its placement arrived may or may not count as one that was placed.
-        if self.blinded or self.setup.dynamic or not before or not before[-1].patched_alive:
+        if action.seat_pool == ON_DEMAND or self.setup.fallback == "spot_only":
+            allowed = {action.seat_pool}
+        elif action.fallback == BREAKER_OPEN:
+            allowed = {ON_DEMAND}
+        elif self.blinded or self.setup.dynamic or not before or not before[-1].patched_alive:
             allowed = {action.seat_pool, ON_DEMAND}
         elif before[-1] is executor:
             allowed = {before[-1].facts.placed_pool}
-        elif before[-1].lost == "application":
-            allowed = {action.seat_pool} | ({ON_DEMAND} if before[-1].facts.node in self.cluster.sick else set())
         else:
-            allowed = {ON_DEMAND}
+            allowed = self.after(before[-1], action.seat_pool)
         if action.pool not in allowed:
             raise Wrong(f"{action}, which may only be on {allowed}")
+
+    def after(self, lost: ModelPod, seat_pool: str) -> set[str]:
+        """Where the one that replaces it may be."""
+        waits = self.setup.fallback == "wait"
+        returns = lost.lost != "removed" if waits else lost.lost in ("application", "returned")
+        if lost.facts.uid in self.unwanted and lost.lost not in ("removed", "returned"):
+            return {seat_pool, ON_DEMAND}  # somebody was faster than we, and who cannot be known
+        if returns:
+            return {seat_pool} | ({ON_DEMAND} if lost.facts.node in self.cluster.sick and not waits else set())
+        return {ON_DEMAND}
+
+    def check_breaker(self, action: Place) -> None:
+        """As reported, it is not closed when it is the reason. Nobody new passes an open one, one a half-open."""
+        pool, is_new = action.seat_pool, action.uid not in self.asked
+        self.asked.add(action.uid)
+        status = self.breaker(pool)
+        if not is_new:  # an earlier decision, tried again
+            return
+        if action.fallback == BREAKER_OPEN and status is BreakerStatus.CLOSED:
+            raise Wrong(f"{action}, but the breaker of {pool} is closed")
+        if action.pool == ON_DEMAND or self.setup.fallback == "spot_only" or status is BreakerStatus.CLOSED:
+            return
+        if status is BreakerStatus.OPEN:
+            raise Wrong(f"{action}, but the breaker of {pool} is open")
+        if pool in self.probes and self.probes[pool] != action.uid:
+            probe = self.cluster.by_uid(self.probes[pool])
+            if probe in self.cluster.current and probe.live and not probe.facts.node:
+                raise Wrong(f"{action}, but {probe.facts} is the probe of {pool}")
+        self.probes[pool] = action.uid
+
+    def check_removal(self, action: Remove) -> None:
+        """Only spot that no node takes is removed, and what has fallen back when that may return."""
+        facts = self.cluster.by_uid(action.uid).facts
+        if action.unless_bound:
+            patience = 6 if self.setup.fallback == "on_demand" else 12
+            is_late = self.cluster.now - (facts.placed_at or self.cluster.now) >= patience
+            if facts.placed_pool == ON_DEMAND or not is_late or self.setup.fallback == "spot_only":
+                raise Wrong(f"{action} of {facts}")
+        elif not self.setup.active_return or facts.placed_pool == facts.seat_pool or facts.seat_pool == ON_DEMAND:
+            raise Wrong(f"{action} of {facts}")
+
+    def breaker(self, pool: str) -> BreakerStatus:
+        changes = [change.status for change in self.state.breaker_changes if change.pool == pool]
+        return changes[-1] if changes else BreakerStatus.CLOSED
 
     def check_report(self) -> None:
         """Everything is news of the past: what is there is explained, and what is reported is true."""
@@ -132,13 +196,17 @@ class Oracle:
         replaced = {r.executor: r for r in self.state.replacements}
         for facts in [pod.facts for pod in self.cluster.current if pod.live]:
             if facts.placed_pool != facts.seat_pool:
+                listed = [each for each in self.state.fallbacks if each.executor == facts.name]
+                if [(each.seat, each.pool) for each in listed] != [(facts.seat, facts.placed_pool)]:
+                    raise Wrong(f"fallback {facts} is listed as {listed}")
                 known = replaced.get(facts.name)
-                if known is None or known.loss not in losses or known.pool != facts.placed_pool:
+                is_explained = known is not None and known.loss in losses and known.pool == facts.placed_pool
+                if not is_explained and listed[0].cause != BREAKER_OPEN:
                     raise Wrong(f"fallback {facts} is not explained")
         for loss in self.state.losses:
             pod = by_name.get(loss.executor)
             # Of unknown cause: whoever was asked for before it went, but is seen after that, looks like a replacement.
-            true = not pod or pod.lost or pod.facts.node in self.cluster.sick
+            true = not pod or pod.lost or pod.facts.node in self.cluster.sick or pod.facts.uid in self.unwanted
             if pod and not true and (loss.cause is not Cause.UNKNOWN or pod.live):
                 raise Wrong(f"{loss} is reported, but it was not lost")
         if not self.setup.dynamic and not self.cluster.stopping:
@@ -148,8 +216,9 @@ class Oracle:
     def check_spot_is_not_tried_again(self) -> None:
         on_spot = sum(pod.patched_alive and pod.facts.placed_pool != ON_DEMAND for pod in self.cluster.current)
         failures = self.failures()
+        returned = sum(pod.lost == "returned" for pod in self.cluster.current)
         seats = sum(pool != ON_DEMAND for pool in self.house().values())
-        if on_spot > seats + failures + self.unseen:
+        if self.setup.fallback == "on_demand" and on_spot > seats + failures + returned + self.unseen:
             raise Wrong(f"{on_spot} executors were placed on spot for {seats} spot seats and {failures} failures")
 
     def check_journal(self) -> None:

@@ -19,7 +19,7 @@ STEPS = {
     "start": 10,
     "finish": 8,
     "evict": 4,
-    "tick": 4,
+    "tick": 6,
     "remove": 2,
     "fail": 2,
     "kill_node": 1,
@@ -33,6 +33,7 @@ STEPS = {
     "recover": 4,
     "restart_driver": 1,
     "scale": 2,
+    "drought": 3,
 }
 
 
@@ -44,6 +45,8 @@ def drawn(seed: int, length: int) -> tuple[Setup, list[Step]]:
         executors=chance.randint(1, 9),
         dynamic=chance.random() < 0.25,
         base=chance.choice([0, 0, 0, 1, 2]),
+        fallback=chance.choice(["on_demand"] * 5 + ["wait", "spot_only"]),
+        active_return=chance.choice([0, 0, 8]),
     )
     names = chance.choices(list(STEPS), weights=list(STEPS.values()), k=length)
     return setup, [(name, chance.randrange(1 << 12)) for name in names]

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from airflow_provider_spotmix.core import checkpoint as cp
 from airflow_provider_spotmix.core import controller, journal
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Rescue, SaveCheckpoint
+from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Remove, Rescue, SaveCheckpoint
 from airflow_provider_spotmix.core.events import ApplicationPhase, PodFacts
 from airflow_provider_spotmix.core.state import FleetState, violations
 from tests.core.cluster_model import ModelPod
@@ -51,6 +51,10 @@ class Simulation(Oracle):
             case Rescue():
                 if action.node not in self.cluster.sick:
                     raise Wrong(f"{action} though its node was never in trouble")
+                self.flying.append(action)
+            case Remove():
+                self.check_removal(action)
+                self.unwanted.add(action.uid)
                 self.flying.append(action)
             case SaveCheckpoint():
                 self.writes.append(cp.encode(cp.take(self.state, holder="me")))
@@ -101,6 +105,11 @@ class Simulation(Oracle):
     def revive_node(self, which: int) -> None:
         self.cluster.revive_node(self.node(which))
 
+    def drought(self, which: int) -> None:
+        """A pool has no more nodes to give, or has some again."""
+        pools = [pool.name for pool in self.spec.pools if pool.is_spot]
+        self.cluster.droughts ^= {pools[which % len(pools)]}
+
     def restart_driver(self, which: int) -> None:
         if which % 3 == 0:
             self.cluster.restart_driver()
@@ -141,8 +150,11 @@ class Simulation(Oracle):
         if self.flying:
             self.arrive(self.flying.pop(which % len(self.flying)))
 
-    def arrive(self, action: Place | Rescue) -> None:
-        if isinstance(action, Rescue):
+    def arrive(self, action: Place | Rescue | Remove) -> None:
+        if isinstance(action, Remove):
+            if not self.cluster.remove_executor(action):
+                self.no_answer(action, look=True)
+        elif isinstance(action, Rescue):
             if not self.cluster.rescue(action.uid):
                 self.happens(ev.RescueFailed(at=self.cluster.now, uid=action.uid))
         elif self.cluster.patch(action):
@@ -153,7 +165,7 @@ class Simulation(Oracle):
     def refuse(self, which: int) -> None:
         if self.flying:
             action = self.flying.pop(which % len(self.flying))
-            if isinstance(action, Place):
+            if isinstance(action, Place | Remove):
                 self.no_answer(action, look=bool(which & 1))
             else:
                 self.happens(ev.RescueFailed(at=self.cluster.now, uid=action.uid))
@@ -162,21 +174,32 @@ class Simulation(Oracle):
         """The API server does what it is told, and the answer never comes."""
         if self.flying:
             action = self.flying.pop(which % len(self.flying))
-            if isinstance(action, Place):
-                self.cluster.patch(action)
+            self.take_effect(action)
+            if isinstance(action, Place | Remove):
                 self.no_answer(action, look=bool(which & 1))
             else:
-                self.cluster.rescue(action.uid)
                 self.happens(ev.RescueFailed(at=self.cluster.now, uid=action.uid))
 
-    def no_answer(self, action: Place, *, look: bool) -> None:
+    def take_effect(self, action: Place | Rescue | Remove) -> None:
+        match action:
+            case Place():
+                self.cluster.patch(action)
+            case Rescue():
+                self.cluster.rescue(action.uid)
+            case Remove():
+                self.cluster.remove_executor(action)
+
+    def no_answer(self, action: Place | Remove, *, look: bool) -> None:
         """As the applier: look at the pod, if that can be had, then say that it failed; nothing if it is gone."""
         pod = self.cluster.by_uid(action.uid)
         if not pod.exists and look:
             return
         if look:
             self.happens(self.cluster.seen(pod))
-        self.happens(ev.PlaceFailed(at=self.cluster.now, uid=action.uid, reason="no answer"))
+        if isinstance(action, Place):
+            self.happens(ev.PlaceFailed(at=self.cluster.now, uid=action.uid, reason="no answer"))
+        else:
+            self.happens(ev.RemoveFailed(at=self.cluster.now, uid=action.uid))
 
     def resync(self, which: int) -> None:
         """The watch fell behind: what there is, instead of the changes that led there."""
@@ -200,7 +223,7 @@ class Simulation(Oracle):
             return
         for number, action in enumerate(self.flying):
             if which >> number & 1:
-                self.cluster.patch(action) if isinstance(action, Place) else self.cluster.rescue(action.uid)
+                self.take_effect(action)
         self.flying = []
         self.check_journal()
         self.up, self.blinded, self.shaken = False, True, True
@@ -217,6 +240,7 @@ class Simulation(Oracle):
         self.run = Run(self.state)
         self.writes = [saved] if saved else []
         self.known = {}
+        self.asked, self.probes = set(), {} if forgotten else self.probes
         self.up = True
         self.list_nodes()
         self.list_pods()
@@ -260,6 +284,7 @@ class Simulation(Oracle):
     def settle(self) -> None:
         """Everything that is late comes through, until there is nothing to do."""
         self.recover(0)
+        self.cluster.droughts = set()
         for _ in range(60):
             self.cluster.allocate()
             while self.cluster.pod_news or self.cluster.node_news or self.flying:

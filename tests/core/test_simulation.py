@@ -36,11 +36,15 @@ def test_nothing_goes_wrong(first: int) -> None:
 def test_the_steps_lead_to_everything_that_may_happen() -> None:
     """A simulation that is never unlucky proves nothing."""
     seen: set[str] = set()
-    for seed in range(60):
-        run = simulation.play(*search.drawn(seed, 150))
+    for seed in range(100):
+        run = simulation.play(*search.drawn(seed, 500))
         seen |= {loss.cause.value for loss in run.state.losses}
         seen |= {"fallback" for r in run.state.replacements if r.is_fallback}
         seen |= {"return" for r in run.state.replacements if r.seat_pool == SPOT == r.pool}
+        seen |= {f"fell back: {each.cause}" for each in run.state.fallbacks}
+        seen |= {f"returned: {each.cause}" for each in run.state.returns}
+        seen |= {f"breaker: {each.status.value}" for each in run.state.breaker_changes}
+        seen |= {"probe failed" for each in run.state.breaker_changes if each.cause.startswith("its probe")}
         seen |= {"estimated" for loss in run.state.losses if loss.estimated}
         seen |= {type(action).__name__ for entry in run.run.entries for action in entry.actions}
         seen |= {"restarted" for app in run.state.applications.values() if app.past_submissions}
@@ -54,6 +58,16 @@ def test_the_steps_lead_to_everything_that_may_happen() -> None:
         "estimated",
         "Rescue",
         "restarted",
+        "Remove",
+        "spot-unobtainable",
+        "fell back: spot-unobtainable",
+        "fell back: breaker-open",
+        "returned: application",
+        "returned: return",
+        "breaker: open",
+        "breaker: half-open",
+        "breaker: closed",
+        "probe failed",
     }
 
 
@@ -95,6 +109,30 @@ def without_acting(kind: type[Place | Rescue]) -> Decide:
 def forgetful(state: FleetState, event: ev.AnyEvent) -> Decision:
     decision = controller.decide(state, event)
     return Decision(replace(decision.state, replacements=()), decision.actions)
+
+
+def silent(state: FleetState, event: ev.AnyEvent) -> Decision:
+    decision = controller.decide(state, event)
+    return Decision(replace(decision.state, fallbacks=()), decision.actions)
+
+
+def without_a_breaker(state: FleetState, event: ev.AnyEvent) -> Decision:
+    """It says that it is open, and goes on as if it were not."""
+    decision = controller.decide(replace(state, breakers={}), event)
+    breakers = {**state.breakers, **decision.state.breakers}
+    return Decision(replace(decision.state, breakers=breakers), decision.actions)
+
+
+def many_probes(state: FleetState, event: ev.AnyEvent) -> Decision:
+    breakers = {pool: replace(each, probe="") for pool, each in state.breakers.items()}
+    return controller.decide(replace(state, breakers=breakers), event)
+
+
+def impatient(state: FleetState, event: ev.AnyEvent) -> Decision:
+    """Gives up whoever has no node at the first tick."""
+    policy = replace(state.spec.policy, spot_pending_timeout_seconds=1.0, spot_wait_seconds=1.0)
+    decision = controller.decide(replace(state, spec=replace(state.spec, policy=policy)), event)
+    return Decision(replace(decision.state, spec=state.spec), decision.actions)
 
 
 def hasty(state: FleetState, event: ev.AnyEvent) -> Decision:
@@ -141,6 +179,10 @@ def unexplained(state: FleetState, event: ev.AnyEvent) -> Decision:
         pytest.param(lambda: without_acting(Place), id="does-not-place"),
         pytest.param(lambda: without_acting(Rescue), id="does-not-rescue"),
         pytest.param(lambda: forgetful, id="forgets-what-was-replaced"),
+        pytest.param(lambda: silent, id="does-not-list-fallbacks"),
+        pytest.param(lambda: without_a_breaker, id="goes-through-an-open-breaker"),
+        pytest.param(lambda: many_probes, id="sends-many-probes"),
+        pytest.param(lambda: impatient, id="gives-spot-up-too-soon"),
         pytest.param(lambda: hasty, id="rescues-on-suspicion"),
         pytest.param(moody, id="decides-otherwise-on-another-day"),
         pytest.param(lambda: unexplained, id="counts-the-end-of-an-application-as-losses"),

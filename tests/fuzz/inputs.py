@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from hypothesis import strategies as st
 
 from airflow_provider_spotmix.core.cost import Price
-from airflow_provider_spotmix.core.policy import Policy
+from airflow_provider_spotmix.core.policy import Fallback, Policy
 from airflow_provider_spotmix.hooks.settings import SpotmixExtra
 from tests.hooks.test_ratio import ratios
 
@@ -394,6 +394,7 @@ _amounts = st.sampled_from([0, 1, 0.04, "0.012", -1, 1e300, "a lot"]) | junk
 _keys = st.sampled_from([*Policy.__struct_fields__, *Price.__struct_fields__]) | keys
 _numbers = st.dictionaries(_keys, _amounts, max_size=5)
 _policies = _numbers | junk | _numbers.map(str)
+_fallbacks = st.sampled_from([*get_args(Fallback), "spot"]) | junk
 _prices = st.dictionaries(st.sampled_from(["spot", "on-demand"]) | keys, _numbers | junk, max_size=8)
 
 
@@ -534,6 +535,8 @@ arguments = _some(
         "config_file": texts | junk,
         "cluster_context": texts | junk,
         "startup_timeout_seconds": _amounts,
+        "spot_pending_timeout_seconds": _amounts,
+        "fallback": _fallbacks,
         "get_logs": st.booleans() | junk,
         "driver_log_lines": st.integers(-1, 5) | junk,
         "delete_on_termination": st.booleans() | junk,
