@@ -37,7 +37,7 @@ READY := .venv/.synced
 GO_DIRS := $(dir $(wildcard airflow_provider_spotmix/lab/go/go.mod))
 PYTEST := COVERAGE_FILE=build/coverage/data $(BIN)/python -m pytest
 
-.PHONY: help demo up down test test-airflow test-go unit fuzz soak lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
+.PHONY: help demo up down test test-airflow test-go test-go-race unit fuzz soak lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -64,6 +64,12 @@ test-airflow: $(READY) ## the tests that touch Airflow and need no cluster, with
 
 test-go: $(READY) ## the tests of the lab's Go programs
 	@for dir in $(GO_DIRS); do (cd "$$dir" && CGO_ENABLED=0 "$$OLDPWD/$(BIN)/go" test -trimpath ./...) || exit 1; done
+
+test-go-race: $(READY) ## the same under Go's race detector: it needs a C compiler, and minutes the first time
+	@printf '#include <stdlib.h>\n' | $${CC:-gcc} -fsyntax-only -x c - 2>/dev/null || \
+	  { echo "the race detector needs a C compiler and its headers; install them: apt-get install gcc libc6-dev" >&2; exit 1; }
+	@for dir in $(GO_DIRS); do (cd "$$dir" && CGO_ENABLED=1 GORACE="halt_on_error=1 atexit_sleep_ms=0" \
+	  "$$OLDPWD/$(BIN)/go" test -race -trimpath ./...) || exit 1; done
 
 unit: $(READY) ## only the tests that need no cluster: seconds
 	@mkdir -p build/coverage

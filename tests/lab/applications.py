@@ -95,7 +95,7 @@ class Running:
     """An application that runs, for what a case does to it."""
 
     def __init__(self, stage: Stage) -> None:
-        self.api, self.namespace = stage.lab.api, stage.namespace
+        self.lab, self.api, self.namespace = stage.lab, stage.lab.api, stage.namespace
 
     def driver_log(self) -> str:
         for pod in self.api.items(f"/api/v1/namespaces/{self.namespace}/pods", labelSelector="spark-role=driver"):
@@ -197,6 +197,7 @@ def _until_over(running: Running, act: Callable[[Running], bool]) -> None:
         assert time.monotonic() < deadline, f"the application is still {state!r}: {running.driver_log()[-3000:]}"
         done = done or act(running)
         time.sleep(0.3)
+    assert done, f"it was over before it could be acted upon: {running.driver_log()[-3000:]}"
 
 
 async def _fleet(lab: Lab, manifest: Json, namespace: str) -> Report:

@@ -7,6 +7,7 @@ A kubelet's containers belong to a container runtime, which goes on while the ku
 from __future__ import annotations
 
 import itertools
+import os
 import secrets
 import signal
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from airflow_provider_spotmix.lab.api import Json
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.lab.processes import ProcessId
 from tests.lab.conformance import MARK, MARKED, Stage, container, on_term, pod, sidecar, summary, until
+from tests.lab.test_restart_cluster import component
 
 pytestmark = pytest.mark.cluster
 
@@ -28,6 +30,7 @@ AWAIT = "until test -e /mark/go; do sleep 0.05; done; "
 ONCE = "test -e /mark/seen || { touch /mark/seen; exit 1; }; "
 COUNT = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done"
 NAMED = "grep -q takeover-web.$NAMESPACE /etc/hosts; do sleep 0.02; done; "
+PROBE = {"exec": {"command": ["true"]}, "initialDelaySeconds": 1, "periodSeconds": 1, "timeoutSeconds": 30}
 NAMESPACE = {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
 RUNNING = {"phase": "Running", "main": "Running"}
 SUCCEEDED = {"phase": "Succeeded", "main": "Completed 0"}
@@ -77,6 +80,12 @@ LIVES = [
         {"phase": "Failed", "main": "Error 7"},
         go="away",
         log="bye\n",
+    ),
+    Life(
+        "is-ready",
+        pod(COUNT, readinessProbe=PROBE, startupProbe=PROBE, livenessProbe=PROBE | {"failureThreshold": 1}),
+        RUNNING,
+        RUNNING,
     ),
     Life("counts", pod(COUNT), RUNNING, RUNNING, prints="50\n"),
     Life(
@@ -207,9 +216,8 @@ def end_orderly(lab: Lab) -> None:
 
 
 def end_by_kill(lab: Lab) -> None:
-    process = ProcessId.of(next(part.pid for part in lab.status().components if part.name == "nodes"))
-    process.end(signal.SIGKILL)
-    assert process.wait(10)
+    os.kill(component(lab, "nodes").pid, signal.SIGKILL)
+    until("its end", lambda: component(lab, "nodes").state != "running")
 
 
 @pytest.fixture(scope="module", params=[end_orderly, end_by_kill], ids=["orderly", "kill-9"])
@@ -224,6 +232,7 @@ def restart(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Restart]:
         stage.reaches(life.name, life.before)
         if life.prints:
             stage.prints(life.name, life.prints)
+    until("the probes", lambda: is_ready(lab.api.get(stage.path("is-ready"))))
     found = Restart(stage, first_processes(stage), disturbed(lab))
     for life in LIVES:
         if life.deleted is not None:
@@ -254,6 +263,10 @@ def _rows(stage: Stage) -> list[Json]:
 def disturbed(lab: Lab) -> set[str]:
     events = lab.api.get("/api/v1/namespaces/default/events")["items"]
     return {event["involvedObject"]["name"] for event in events if event["reason"] == "NodeNotReady"}
+
+
+def is_ready(body: Json) -> bool:
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in body["status"].get("conditions", []))
 
 
 def go(stage: Stage, name: str) -> None:
@@ -288,6 +301,13 @@ def test_a_running_container_is_the_same_process_with_all_of_its_log(restart: Re
     connection = stage.exec("counts", "hostname")
     connection.run_forever(timeout=30)
     assert connection.read_stdout() == "counts\n"
+
+
+def test_a_container_that_was_probed_stays_ready(restart: Restart) -> None:
+    stage = restart.stage
+    stage.reaches("counts", RUNNING)
+    ready = [is_ready(event.body) for event in stage.histories["is-ready"]]
+    assert sorted(ready) == ready, stage.story("is-ready")
 
 
 def test_the_nodes_are_ready_all_the_time(restart: Restart) -> None:

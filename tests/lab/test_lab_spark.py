@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_spotmix.lab.lab import Lab
 from tests.lab.applications import Case, Running, Story, application, executor_id, exit_of, play_all
+from tests.lab.test_conformance_takeover_cluster import end_by_kill
 
 pytestmark = [pytest.mark.cluster, pytest.mark.spark, pytest.mark.timeout(600)]
 
@@ -69,6 +70,24 @@ def check_out_of_memory(story: Story) -> None:
     assert [new["replaces"] for new in report.replacements] == [name]
 
 
+def kill_the_nodes_process(running: Running) -> bool:
+    """kill -9 in the midst of the work, and a new process."""
+    if "BEGUN" not in running.driver_log() or len(running.executors()) < 2:
+        return False
+    end_by_kill(running.lab)
+    running.lab.start_component("nodes")
+    return True
+
+
+def check_nothing_happened(story: Story) -> None:
+    pods = [*story.pods("driver"), *story.pods("executor")]
+    assert [executor_id(pod) for pod in pods] == [0, 1, 2]
+    assert [exit_of(pod) for pod in pods] == ["Completed 0"] * 3
+    assert [entry["restartCount"] for pod in pods for entry in pod["status"]["containerStatuses"]] == [0, 0, 0]
+    assert "RESULT ok, tasks run: 48 of 48" in story.driver_log
+    assert "Lost executor" not in story.driver_log
+
+
 CASES = [
     Case(
         "pi",
@@ -101,6 +120,13 @@ CASES = [
         check_restart,
         fleet=True,
         remembers=True,
+    ),
+    Case(
+        "a-restart-of-the-nodes-process-goes-unnoticed",
+        "https://kubernetes.io/docs/concepts/architecture/cri/",  # containers are the runtime's, not the kubelet's
+        application("/opt/tests/going_on.py"),
+        check_nothing_happened,
+        act=kill_the_nodes_process,
     ),
     Case(
         "an-executor-over-its-memory-limit-is-killed",

@@ -143,7 +143,7 @@ pid = os.fork()
 if not pid:
     os.setpgid(0, 0)
 if pid:
-    open({pid_file!r}, "w").write(str(pid))
+    open("{pid_file}", "w").write(str(pid))
 if not pid or {stays}:
     time.sleep(600)
 """
@@ -153,10 +153,31 @@ if not pid or {stays}:
 def test_what_a_child_leaves_behind_ends_with_it(supervised: Supervised, tmp_path: Path, *, stays: bool) -> None:
     """A scheduler's tasks outlive it when it has to be killed, in groups of their own: its whole session goes."""
     pid_file = tmp_path / "pid"
-    child = supervised.start("parent", FORKS.format(pid_file=str(pid_file), stays=stays))
+    child = supervised.start("parent", FORKS.format(pid_file=pid_file, stays=stays))
     _until(lambda: pid_file.exists() and pid_file.read_text() != "")
     left = ProcessId.of(int(pid_file.read_text()))
     if stays:
         ask_supervisor(supervised.network, do="stop", name="parent")
     assert child.wait(5)
     assert left.wait(5)
+
+
+def test_what_has_a_session_of_its_own_outlives_a_child_but_not_the_lab(supervised: Supervised, tmp_path: Path) -> None:
+    """As a container's shim does while its node's process is restarted."""
+    pid_file = tmp_path / "pid"
+    child = supervised.start("parent", FORKS.format(pid_file=pid_file, stays=True).replace("setpgid(0, 0)", "setsid()"))
+    _until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    left = psutil.Process(int(pid_file.read_text()))
+    _until(lambda: os.getsid(left.pid) == left.pid)
+    ask_supervisor(supervised.network, do="stop", name="parent")
+    assert not child.is_running()
+    assert left.ppid() == supervised.process.pid
+    supervised.process.end()
+    assert supervised.process.wait(5)
+    assert not left.is_running()
+
+
+def test_an_orphan_that_ends_leaves_no_zombie(supervised: Supervised) -> None:
+    supervised.start("parent", "import os, time; os.fork() or os.setsid() or time.sleep(0.3)")
+    supervisor = psutil.Process(supervised.process.pid)
+    _until(lambda: supervisor.children() == [])

@@ -39,7 +39,9 @@ type containerRecord struct {
 	Restarts    int32                 `json:"restarts"`
 	Crashes     int32                 `json:"crashes"`
 	Attempts    int                   `json:"attempts"`
-	Started     bool                  `json:"started"`
+	Started     bool                  `json:"started"`   // ever
+	StartedUp   bool                  `json:"startedUp"` // its current attempt; see health
+	Ready       bool                  `json:"ready"`
 	OutOfMemory bool                  `json:"outOfMemory"`
 	Ending      ending                `json:"ending"`
 }
@@ -69,7 +71,8 @@ func (p *pod) record() podRecord {
 	for _, c := range p.containers() {
 		r.Containers[c.spec.Name] = containerRecord{
 			State: c.state, Last: c.last, Restarts: c.restarts, Crashes: c.crashes, Attempts: c.attempts,
-			Started: c.started.happened(), OutOfMemory: c.outOfMemory, Ending: c.ending,
+			Started: c.started.happened(), StartedUp: c.health.started, Ready: c.health.ready,
+			OutOfMemory: c.outOfMemory, Ending: c.ending,
 		}
 	}
 	return r
@@ -97,7 +100,7 @@ func (p *pod) restore(r podRecord) {
 func (c *container) restore(r containerRecord) {
 	c.state, c.last, c.restarts, c.crashes, c.attempts = r.State, r.Last, r.Restarts, r.Crashes, r.Attempts
 	c.outOfMemory, c.ending = r.OutOfMemory, r.Ending
-	c.health = untested(&c.spec)
+	c.health = health{started: r.StartedUp, ready: r.Ready} // which the kubelet's restart does not change either
 	if r.Started {
 		c.started.set()
 	}

@@ -29,10 +29,11 @@ func untested(c *corev1.Container) health {
 
 // probe looks after the health of a running process until it has ended.
 func (c *container) probe(process *sandbox.Process) {
-	if !c.started.happened() || c.spec.StartupProbe != nil {
-		if !c.awaitStartup(process) {
-			return
-		}
+	c.pod.mu.Lock()
+	started := c.health.started
+	c.pod.mu.Unlock()
+	if !started && !c.awaitStartup(process) {
+		return
 	}
 	if p := c.spec.LivenessProbe; p != nil {
 		go c.repeat(process, "Liveness", p, func(healthy bool) bool {

@@ -8,19 +8,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-func TestMain(m *testing.M) {
-	RunIfChild()
-	os.Exit(m.Run())
-}
+var oneLauncher = sync.OnceValues(func() (*Launcher, error) { return NewLauncher(os.TempDir()) })
 
 func launcher(t *testing.T) *Launcher {
 	t.Helper()
-	l, err := NewLauncher(t.TempDir())
+	l, err := oneLauncher()
 	if err != nil {
 		t.Skip(err)
 	}
