@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from airflow_provider_spotmix.core.errors import CheckpointError
+from airflow_provider_spotmix.core.errors import CheckpointError, SpoiltCheckpointError
 from airflow_provider_spotmix.core.history import (
     Breaker,
     BreakerChange,
@@ -174,7 +174,8 @@ def decode(text: str) -> Checkpoint:
     """Read a checkpoint of this version or an earlier one.
 
     Raises:
-        CheckpointError: it was written by a newer version, or is no checkpoint.
+        CheckpointError: it was written by a newer version.
+        SpoiltCheckpointError: it is no checkpoint.
 
     """
     try:
@@ -189,9 +190,7 @@ def decode(text: str) -> Checkpoint:
             )
         return msgspec.json.decode(plain, type=Checkpoint)
     except (msgspec.DecodeError, binascii.Error, zlib.error) as error:
-        raise CheckpointError(
-            f"the fleet's checkpoint cannot be read ({error}); delete its ConfigMap to go without"
-        ) from error
+        raise SpoiltCheckpointError(f"the fleet's checkpoint cannot be read ({error})") from error
 
 
 class _Schema(Struct):

@@ -34,7 +34,11 @@ class ClusterNotReadyError(SpotmixError):
 
 
 class CheckpointError(SpotmixError):
-    """A checkpoint that this version cannot read."""
+    """A checkpoint that this version cannot read: a newer one has written it."""
+
+
+class SpoiltCheckpointError(CheckpointError):
+    """A checkpoint that no version can read: somebody else has written it."""
 
 
 def shown(value: Any, field: str = "") -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core import checkpoint as cp
+from airflow_provider_spotmix.core.errors import SpoiltCheckpointError
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.state import FleetState
 from airflow_provider_spotmix.fleet.lease import ControllerLease, HolderWatch
@@ -58,7 +59,7 @@ class CheckpointStore:
             await self._until_lease_is_held(tell)
             self._epoch = self._lease.epoch
             found = await self._read()
-            saved = cp.decode(found.data[_KEY]) if found and _KEY in found.data else None
+            saved = self._saved(found, tell)
             other = saved.holder if saved and saved.holder != self._lease.controller_id else ""
             if other:
                 if not await holders.is_expired(other):
@@ -74,6 +75,18 @@ class CheckpointStore:
                 with suppress(KubeError):  # only tidying up: a Lease that nobody renews harms nobody
                     await holders.remove_expired(other)
             return saved
+
+    def _saved(self, found: ConfigMap | None, tell: TellPerson) -> cp.Checkpoint | None:
+        """What a controller has written; None where none has, or somebody has spoilt it."""
+        if found is None or _KEY not in found.data:
+            return None
+        try:
+            return cp.decode(found.data[_KEY])
+        except SpoiltCheckpointError as error:
+            tell(
+                f"{error}: going on without, from what the pods' labels tell; counts of what was before are lost", True
+            )
+            return None
 
     async def save(self, state: FleetState, gate_latencies_ms: tuple[float, ...]) -> None:
         """Write the checkpoint.
@@ -103,8 +116,9 @@ class CheckpointStore:
         found = await self._read()
         if found is None:
             return
-        if _KEY not in found.data or cp.decode(found.data[_KEY]).holder != self._lease.controller_id:
-            raise FencedError
+        with suppress(SpoiltCheckpointError):  # no controller writes such; it is ours to write anew
+            if _KEY not in found.data or cp.decode(found.data[_KEY]).holder != self._lease.controller_id:
+                raise FencedError
         self._version = found.metadata.resource_version
 
     async def _create_again(self, data: dict[str, str]) -> None:
@@ -119,7 +133,8 @@ class CheckpointStore:
 
     async def _until_lease_is_held(self, tell: TellPerson) -> None:
         if not self._lease.held:
-            tell("waiting for this controller's own lease to be renewed", True)
+            why = f": {self._lease.trouble}" if self._lease.trouble else ""
+            tell(f"waiting for this controller's own lease to be renewed{why}", True)
         while not self._lease.held:  # noqa: ASYNC110 - it has no event for that
             await asyncio.sleep(_PAUSE_SECONDS)
 

@@ -101,6 +101,7 @@ class ControllerLease:
         self._renewed_at: float | None = None
         self._epoch = 0
         self._renewals: asyncio.Task[None] | None = None
+        self.trouble = ""  # why the last renewal failed; empty when it did not
 
     @property
     def controller_id(self) -> str:
@@ -162,6 +163,7 @@ class ControllerLease:
             except (KubeError, TimeoutError) as error:
                 # Sooner than usual: every attempt before the lapse counts.
                 pause_seconds *= _RETRY_SHARE
+                self.trouble = str(error) or "no answer in time"
                 log.warning(
                     "Lease %s in %s is not renewed (%s): %s", self._name, self._namespace, self._standing(), error
                 )
@@ -214,6 +216,7 @@ class ControllerLease:
     def _confirm(self, sent_at: float) -> None:
         if not self.held:
             self._epoch += 1
+        self.trouble = ""
         # Counted from before the request left, so that we let go before anybody who saw its effect may take over.
         self._renewed_at = sent_at
 
