@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from airflow_provider_spotmix.core.pools import PRESETS
+from airflow_provider_spotmix.fleet.preflight import Level
+from airflow_provider_spotmix.lab import borrowed, borrowed_checks, progress, stage
 from airflow_provider_spotmix.lab import demo as story
-from airflow_provider_spotmix.lab import progress, stage
+from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.lab import DEFAULT_NAME
 
 _NAME = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which lab: several can run side by side.")
@@ -22,18 +26,68 @@ _NAME = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Wh
     show_default=True,
     help="Where to write the report.",
 )
-def demo(report: Path) -> None:
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Play it on this cluster, not on a lab.")
+@click.option("--context", help="A context of that kubeconfig. Default: its current one.")
+@click.option(
+    "--namespace", default=borrowed.NAMESPACE, show_default=True, help="There; made and removed if it is new."
+)
+@click.option("--service-account", default="spark", show_default=True, help="Of the driver, there.")
+@click.option("--image", default="spark:4.0.4", show_default=True, help="Spark with Python, for there.")
+@click.option("--pools", type=click.Choice(list(PRESETS)), default="karpenter", show_default=True, help="Nodes there.")
+@click.option("--yes", is_flag=True, help="Do not ask before changing anything there.")
+def demo(report: Path, kubeconfig: Path | None, *, yes: bool, **there: str | None) -> None:
     """Show a real Spark job keep its 40:60 mix through an interruption.
 
     It starts a cluster and an Airflow of its own, runs the example DAG, takes a spot node away in mid-run, kills the
     triggerer with -9 before the replacement is placed, brings it back, and removes everything again.
+
+    With --kubeconfig it is played on that cluster: what is missing there is told first, and nothing is changed before
+    you have said yes. There, a node is only announced to go: it is tainted, and the demo's own executor is evicted.
     """
     display = progress.for_person()
-    with stage.ephemeral(display, logs=report.parent / "logs") as (lab, airflow):
-        told = story.run(lab, airflow, progress=display)
+    logs = report.parent / "logs"
+    if kubeconfig is None:
+        _refuse_lone_options()
+        with stage.ephemeral(display, logs=logs) as (lab, airflow):
+            told = story.run(lab, airflow, progress=display)
+    else:
+        told = _on_borrowed(_borrowed(kubeconfig, there), display, logs, yes=yes)
     story.write_report(told, report)
     _show(told.report, told.seconds)
     click.echo(f"\n{told.job_result}\nreport: {report}")
+
+
+def _borrowed(kubeconfig: Path, there: dict[str, str | None]) -> borrowed.Borrowed:
+    names = {name: value for name, value in there.items() if name not in {"context", "pools"} and value}
+    return borrowed.Borrowed(kubeconfig, there["context"], preset=there["pools"] or "karpenter", **names)
+
+
+def _refuse_lone_options() -> None:
+    """Options for a cluster of somebody's mean nothing on the lab: whoever gives one has forgotten --kubeconfig."""
+    context = click.get_current_context()
+    for name in ("context", "namespace", "service_account", "image", "pools", "yes"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} is for a cluster of yours: give its --kubeconfig, too")
+
+
+def _on_borrowed(place: borrowed.Borrowed, display: progress.Progress, logs: Path, *, yes: bool) -> story.Story:
+    findings = borrowed_checks.look(place)
+    for finding in findings:
+        click.echo(str(finding))
+    if any(finding.level is Level.MISSING for finding in findings):
+        raise LabError("the demo cannot be played there: see what is missing; nothing was changed")
+    plan = (
+        f"In namespace {place.namespace!r} this runs a driver and five executors of image {place.image}, taints one"
+        " spot node for about a minute (no new pods go there), and evicts the demo's own executor from it."
+    )
+    if not yes:
+        click.confirm(f"{plan} All of it is undone at the end. Go on?", abort=True)
+    with place.moved_in():
+        with display.step("Trying out operator and image") as step:
+            borrowed_checks.try_out(place, step)
+        with stage.on_borrowed(place, display, logs=logs) as airflow:
+            setting = story.Setting(namespace=place.namespace, pools=place.pools, start_seconds=900)
+            return story.run(place, airflow, progress=display, setting=setting)
 
 
 @click.command()

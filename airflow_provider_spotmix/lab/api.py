@@ -35,7 +35,7 @@ class ApiError(LabError):
     """
 
     def __init__(self, code: int, reason: str, message: str, causes: Iterable[tuple[str, str]] = ()) -> None:
-        super().__init__(f"the lab's API server answered {code} {reason}: {message}")
+        super().__init__(f"the API server answered {code} {reason}: {message}")
         self.code, self.reason, self.causes = code, reason, frozenset(causes)
 
 
@@ -120,11 +120,12 @@ class Api:
         finally:
             connection.close()
         if answer.status >= http.client.BAD_REQUEST:
-            raise _error(answer.status, answer.reason, content)
+            raise error_of(answer.status, answer.reason, content)
         return content
 
 
-def _error(code: int, reason: str, content: bytes) -> ApiError:
+def error_of(code: int, reason: str, content: bytes) -> ApiError:
+    """The error of an answer; what is no Status object is told as it is."""
     try:
         status = json.loads(content)
         causes = (status.get("details") or {}).get("causes") or ()

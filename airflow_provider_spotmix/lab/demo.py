@@ -1,7 +1,8 @@
 """The demo: a real Airflow runs a real Spark job on a real control plane, and its mix survives an interruption.
 
 `run` is one story in acts; each act waits for what must be true and fails with what was seen instead. What happens in
-the cluster is read with the lab's eyes, not with the product's: the demo is also a proof.
+the cluster is read with the lab's eyes, not with the product's: the demo is also a proof. The cluster is a lab, or any
+other (`borrowed`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from airflow_provider_spotmix.core.pools import KARPENTER, Pool
+from airflow_provider_spotmix.lab import cluster as objects
 from airflow_provider_spotmix.lab.airflow import AirflowHarness
+from airflow_provider_spotmix.lab.api import Api
+from airflow_provider_spotmix.lab.borrowed_checks import is_of
 from airflow_provider_spotmix.lab.errors import LabError
-from airflow_provider_spotmix.lab.lab import Lab
-from airflow_provider_spotmix.lab.pools import CAPACITY_TYPE
 from airflow_provider_spotmix.lab.progress import Progress
 from airflow_provider_spotmix.manifests import labels
 
@@ -30,6 +33,33 @@ TASK_ID = "checked_shuffle"
 LEAD_SECONDS = 30.0
 # An executor can be decommissioned gracefully once its JVM is up and has work.
 WORK_SECONDS = 10.0
+
+
+class Cluster(Protocol):
+    """What the demo needs of a cluster: a lab's or somebody's."""
+
+    @property
+    def api(self) -> Api:
+        """Calls with the rights to look at everything."""
+
+    def interrupt(self, node: str, signal_name: str = ..., lead_seconds: float | None = ...) -> None:
+        """Take a node away as a provider would; returns when that is over."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the story differs from one cluster to another; the defaults are the lab's.
+
+    Attributes:
+        namespace: where the example runs.
+        pools: how spot and on-demand nodes are told apart.
+        start_seconds: how long five executors may take to run; a real cluster pulls images and may start machines.
+
+    """
+
+    namespace: str = objects.SPARK_NAMESPACE
+    pools: tuple[Pool, ...] = KARPENTER
+    start_seconds: float = 180.0
 
 
 class DemoError(LabError):
@@ -57,8 +87,8 @@ class Story:
     job_result: str = ""
 
 
-def run(lab: Lab, airflow: AirflowHarness, *, progress: Progress) -> Story:
-    """Play the demo on a lab and an Airflow that are up.
+def run(cluster: Cluster, airflow: AirflowHarness, *, progress: Progress, setting: Setting | None = None) -> Story:
+    """Play the demo on a cluster and an Airflow that are up.
 
     Raises:
         DemoError: something was not as it must be.
@@ -66,12 +96,13 @@ def run(lab: Lab, airflow: AirflowHarness, *, progress: Progress) -> Story:
     """
     story = Story()
     say = progress.note
-    cluster = _Cluster(lab)
+    setting = setting or Setting()
+    view = _View(cluster.api, setting)
     run_id = airflow.api.trigger(DAG_ID)
     say(f"DAG {DAG_ID} is running, run {run_id}")
 
     with _timed(story, "start"):
-        executors = cluster.wait(lambda found: _running(found) == 5, "5 executors running", seconds=180)
+        executors = view.wait(lambda found: _running(found) == 5, "5 executors running", seconds=setting.start_seconds)
     say(_mix(executors))
     _expect(_by_pool(executors), {"spot": 2, "on-demand": 3}, "initial placement")
 
@@ -79,18 +110,18 @@ def run(lab: Lab, airflow: AirflowHarness, *, progress: Progress) -> Story:
     time.sleep(WORK_SECONDS)
     victim = next(e for e in executors if e.pool == "spot")
     say(f"interrupting node {victim.node}, where {victim.name} runs")
-    interruption = _interrupt(lab, victim.node)
+    interruption = _interrupt(cluster, victim.node)
     with _timed(story, "loss"):
-        cluster.wait(lambda found: _is_leaving(found, victim.name), f"{victim.name} leaving", seconds=30)
+        view.wait(lambda found: _is_leaving(found, victim.name), f"{victim.name} leaving", seconds=30)
     airflow.kill("triggerer", signal.SIGKILL)
     say("the executor is lost; the triggerer was killed with -9 before its replacement came")
     with _timed(story, "replacement gated"):
-        cluster.wait(lambda found: any(e.gated for e in found), "a gated replacement", seconds=90)
+        view.wait(lambda found: any(e.gated for e in found), "a gated replacement", seconds=90)
     say("Spark asked for a replacement; it waits, gated, and nobody is there to place it")
     airflow.start("triggerer")
     say("the triggerer is back and takes over from what is in the cluster")
     with _timed(story, "replacement running"):
-        executors = cluster.wait(lambda found: _replaced(found, victim.name), "the replacement running", seconds=90)
+        executors = view.wait(lambda found: _replaced(found, victim.name), "the replacement running", seconds=90)
     say(_mix(executors))
     _expect(_by_pool(executors), {"spot": 1, "on-demand": 4}, "placement after the interruption")
 
@@ -127,24 +158,33 @@ def write_report(story: Story, path: Path) -> None:
 # -- the cluster, seen with other eyes than the product's
 
 
-class _Cluster:
-    def __init__(self, lab: Lab) -> None:
-        self._api = lab.api
+class _View:
+    def __init__(self, api: Api, setting: Setting) -> None:
+        self._api, self._setting = api, setting
+        self._pool_of_node: dict[str, str] = {"": ""}
 
     def executors(self) -> list[Executor]:
         selector = f"{labels.SPARK_ROLE}=executor,{labels.FLEET}"
-        pods = self._api.items("/api/v1/namespaces/spark/pods", labelSelector=selector)
+        pods = self._api.items(f"/api/v1/namespaces/{self._setting.namespace}/pods", labelSelector=selector)
         return [
             Executor(
                 name=pod["metadata"]["name"],
                 phase=pod["status"]["phase"],
                 node=pod["spec"].get("nodeName", ""),
-                pool=pod["spec"].get("nodeSelector", {}).get(CAPACITY_TYPE, ""),
+                pool=self._pool_of(pod["spec"].get("nodeName", "")),
                 gated=bool(pod["spec"].get("schedulingGates")),
                 leaving="deletionTimestamp" in pod["metadata"],
             )
             for pod in pods
         ]
+
+    def _pool_of(self, node: str) -> str:
+        """The pool of the node that an executor really is on, whatever it asked for."""
+        if node not in self._pool_of_node:
+            body = self._api.find(f"/api/v1/nodes/{node}")
+            found = [pool.name for pool in self._setting.pools if body and is_of(body, pool)]
+            self._pool_of_node[node] = found[0] if found else ""
+        return self._pool_of_node[node]
 
     def wait(self, check: Callable[[list[Executor]], bool], what: str, *, seconds: float) -> list[Executor]:
         """Poll until the executors are as they must be.
@@ -185,9 +225,9 @@ def _mix(executors: list[Executor]) -> str:
     return f"{len(executors)} executors run, {mix} ({where})"
 
 
-def _interrupt(lab: Lab, node: str) -> threading.Thread:
+def _interrupt(cluster: Cluster, node: str) -> threading.Thread:
     """Play Karpenter in the background: it evicts at once and terminates the instance after the lead time."""
-    thread = threading.Thread(target=lab.interrupt, args=(node, "karpenter"), kwargs={"lead_seconds": LEAD_SECONDS})
+    thread = threading.Thread(target=cluster.interrupt, args=(node, "karpenter"), kwargs={"lead_seconds": LEAD_SECONDS})
     thread.start()
     return thread
 

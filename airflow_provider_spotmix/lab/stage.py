@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from airflow_provider_spotmix.lab import paths
 from airflow_provider_spotmix.lab.airflow import AirflowConfig, AirflowHarness
+from airflow_provider_spotmix.lab.borrowed import Borrowed
 from airflow_provider_spotmix.lab.config import example_dags
 from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.lab import Lab
@@ -43,6 +46,20 @@ def ephemeral(progress: Progress, *, logs: Path) -> Iterator[tuple[Lab, AirflowH
             yield lab, airflow
 
 
+@contextmanager
+def on_borrowed(place: Borrowed, progress: Progress, *, logs: Path) -> Iterator[AirflowHarness]:
+    """An Airflow that is connected to somebody's cluster, for the length of a block."""
+    home = paths.labs_dir().parent / "airflow" / f"demo-{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="spotmix-demo-") as scratch:
+        dags = place.write_dags(Path(scratch) / "dags")
+        config = AirflowConfig(dags=dags, logs=logs, connections=place.connections())
+        try:
+            with AirflowHarness(home, config, progress=progress) as airflow:
+                yield airflow
+        finally:
+            _remove_empty(home.parent)
+
+
 def up(name: str, progress: Progress) -> tuple[Lab, AirflowHarness]:
     """Start a stage that stays until `down`, or find it."""
     lab = Lab.up(name, progress=progress)
@@ -59,9 +76,14 @@ def down(name: str) -> bool:
     home = _home(name)
     there = home.exists()
     AirflowHarness.stop(home)
-    with suppress(OSError):  # another stage is in it
-        home.parent.rmdir()
+    _remove_empty(home.parent)
     return Lab.stop(name) or there
+
+
+def _remove_empty(directory: Path) -> None:
+    for each in (directory, directory.parent):
+        with suppress(OSError):  # another stage is in it
+            each.rmdir()
 
 
 def _home(name: str) -> Path:

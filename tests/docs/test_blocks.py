@@ -17,7 +17,7 @@ from airflow_provider_spotmix.cli import main
 from tests.docs.pages import ROOT, Block, blocks
 
 # Commands of others that a page may show without our being able to try them.
-FOREIGN = {"airflow", "apt", "cd", "export", "git", "grep", "kubectl", "mkdir", "pip", "uv", "wait"}
+FOREIGN = {"airflow", "apt", "cd", "export", "git", "grep", "helm", "kind", "kubectl", "mkdir", "pip", "uv", "wait"}
 
 COMMANDS = [
     pytest.param(words, id=f"{block}-{'_'.join(words)[:40]}")

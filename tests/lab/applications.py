@@ -11,9 +11,10 @@ import secrets
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_spotmix.core.pools import KARPENTER
@@ -178,7 +179,8 @@ def _played(lab: Lab, case: Case, manifest: Json) -> Story:
         running = Running(stage)
         with ThreadPoolExecutor(1) as thread:
             if case.fleet:
-                fleet = thread.submit(asyncio.run, _fleet(lab, manifest, stage.namespace))
+                nothing = asyncio.sleep(0)
+                fleet = thread.submit(asyncio.run, run_as_fleet(lab.kubeconfig, manifest, stage.namespace, nothing))
             else:
                 base = f"/apis/sparkoperator.k8s.io/v1beta2/namespaces/{stage.namespace}/sparkapplications"
                 running.api.create(base, manifest)
@@ -200,7 +202,8 @@ def _until_over(running: Running, act: Callable[[Running], bool]) -> None:
     assert done, f"it was over before it could be acted upon: {running.driver_log()[-3000:]}"
 
 
-async def _fleet(lab: Lab, manifest: Json, namespace: str) -> Report:
+async def run_as_fleet(kubeconfig: Path, manifest: Json, namespace: str, meanwhile: Awaitable[None]) -> Report:
+    """Submit an application as a fleet and look after it until it is over; something else happens meanwhile."""
     plan = plan_fleet(
         manifest,
         identity=Identity(instance="tests", task_instance=str(uuid.uuid4())),
@@ -208,9 +211,10 @@ async def _fleet(lab: Lab, manifest: Json, namespace: str) -> Report:
         pools=KARPENTER,
         namespace=namespace,
     )
-    cluster, hub = ClusterConfig(config_file=str(lab.kubeconfig)), Hub.shared()
+    cluster, hub = ClusterConfig(config_file=str(kubeconfig)), Hub.shared()
     async with hub.client(cluster) as kube:
         await submit(kube, plan, tell=lambda *_: None)
-        report = await asyncio.wait_for(run_fleet(hub, cluster, plan.spec, tell=lambda *_: None), PATIENCE_SECONDS)
+        fleet = run_fleet(hub, cluster, plan.spec, tell=lambda *_: None)
+        report, _ = await asyncio.wait_for(asyncio.gather(fleet, meanwhile), PATIENCE_SECONDS)
     await hub.close()
     return report
