@@ -116,10 +116,11 @@ def _vacancies(app: ApplicationState) -> tuple[Vacancy, ...]:
 
 def _open_accounts(app: ApplicationState) -> dict[int, OpenAccount]:
     """Executors that hold a node now. Their pods may be gone before the next controller can ask for how long."""
+    opened = ((e, e.placed_at if e.pod.scheduled_at is None else e.pod.scheduled_at) for e in app.executors.values())
     return {
-        e.pod.executor_id: OpenAccount(e.placed_pool, e.pod.scheduled_at)
-        for e in app.executors.values()
-        if not e.accounted and e.placed_pool and e.pod.scheduled_at is not None
+        e.pod.executor_id: OpenAccount(e.placed_pool, since, e.seen_at)
+        for e, since in opened
+        if not e.accounted and e.placed_pool and since is not None
     }
 
 

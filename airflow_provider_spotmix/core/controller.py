@@ -82,7 +82,7 @@ def _executor_observed(turn: Turn, event: ev.ExecutorObserved) -> None:
     # Recovering: an account that is closed and not among the open ones was closed before.
     accounted = released and pod.ended and pod.executor_id not in app.open_accounts
     new = Executor(pod=pod, released=released, accounted=accounted, pinned=bool(app.pool), placed_pool=app.pool)
-    executor = replace(known, pod=pod) if known else new
+    executor = replace(known or new, pod=pod, seen_at=event.at)
     executor = settle_early(turn, app.name, see_placed(turn, app.name, executor))
     breaker.probe_seen(turn, executor)
     if pod.deleting or pod.ended:

@@ -113,6 +113,8 @@ def finish_if_certain(turn: Turn) -> None:
     failed = [app for app in counting if app.phase is ApplicationPhase.FAILED]
     if succeeded < needed <= len(counting) - len(failed):
         return
+    if not state.synced:
+        turn.doubt_accounts()  # it went on and ended without us: executors may have come and gone
     for app, executor in list(state.executors()):
         turn.account(app.name, executor, turn.at)
     for name in list(state.applications):

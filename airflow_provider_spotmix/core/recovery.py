@@ -28,6 +28,8 @@ def infer_losses(turn: Turn, name: str) -> None:
         return
     turn.application(name, released_ids=app.released_ids | Numbers(missing))
     turn.save()
+    if any(number not in app.open_accounts for number in missing):
+        turn.doubt_accounts()  # placed in the last moment of a controller, or not at all: nobody knows
     if app.over:
         return
     unexplained = _explain_fallbacks(turn, name, missing)

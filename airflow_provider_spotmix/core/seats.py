@@ -155,13 +155,17 @@ def place(turn: Turn, name: str, executor: Executor) -> None:
     """Ask for the executor to be put on its seat."""
     if executor.seat is None:
         raise ValueError(f"{executor.pod.name} has no seat to be placed on")
+    seat = executor.seat
+    if executor.placed_at is None:
+        executor = replace(executor, placed_at=turn.at)
+        turn.save()  # its account is open: whoever takes over may never see the executor
     turn.executor(name, executor, placing=True)
     turn.actions.append(
         Place(
             cause=turn.cause,
             uid=executor.pod.uid,
             pod=executor.pod.name,
-            seat=executor.seat,
+            seat=seat,
             seat_pool=executor.seat_pool,
             pool=executor.placed_pool,
             reason=_reason(executor),

@@ -47,6 +47,8 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rescuing: bool = False
     removing: Removal | None = None  # that call is in flight, or done
     accounted: bool = False  # its account is closed
+    placed_at: float | None = None  # by us, not by an earlier controller
+    seen_at: float = 0.0
 
     @property
     def waits(self) -> bool:
@@ -82,20 +84,28 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Closed accounts of a pool: executors that are gone, how long they held a node, and what they requested of it."""
+    """Closed accounts of a pool: executors that are gone, how long they held a node, and what they requested of it.
+
+    When it is ``estimated``, ``seconds`` is how long at most, and without ``unseen_seconds`` how long at least.
+    """
 
     executors: int = 0
     seconds: float = 0.0
+    unseen_seconds: float = 0.0
     core_seconds: float = 0.0
     gib_seconds: float = 0.0
     estimated: bool = False
 
 
 class OpenAccount(Struct, frozen=True, array_like=True):
-    """An executor's account that a checkpoint found open: whoever takes over may never see the executor again."""
+    """An executor's account that a checkpoint found open: whoever takes over may never see the executor again.
+
+    ``since``: when it was scheduled, or placed when nobody had seen that yet. ``seen``: when it last was.
+    """
 
     pool: str
     since: float
+    seen: float = 0.0
 
 
 class Tally(Struct, frozen=True):

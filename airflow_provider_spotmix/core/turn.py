@@ -58,7 +58,8 @@ class Turn:
         if executor.accounted or pod.scheduled_at is None or not executor.placed_pool:
             return
         self.executor(name, executor, accounted=True)
-        self._enter(name, OpenAccount(executor.placed_pool, pod.scheduled_at), until, estimated=estimated)
+        opened = OpenAccount(executor.placed_pool, pod.scheduled_at, executor.seen_at)
+        self._enter(name, opened, until, estimated=estimated)
 
     def close_open_accounts(self, name: str) -> None:
         """Close the accounts of executors that ended unseen: at some time before now."""
@@ -70,6 +71,12 @@ class Turn:
                 self.save()
         self.application(name, open_accounts={})
 
+    def doubt_accounts(self) -> None:
+        """Somebody may have been on any pool, unseen."""
+        pools = [share.pool for share in self.state.spec.mix.shares]
+        doubted = {pool: replace(self.state.ledger.get(pool, Account()), estimated=True) for pool in pools}
+        self.state = replace(self.state, ledger={**self.state.ledger, **doubted})
+
     def _enter(self, name: str, opened: OpenAccount, until: float, *, estimated: bool) -> None:
         account = self.state.ledger.get(opened.pool, Account())
         request = next(each for each in self.state.spec.applications if each.name == name)
@@ -77,6 +84,7 @@ class Turn:
         account = Account(
             executors=account.executors + 1,
             seconds=account.seconds + seconds,
+            unseen_seconds=account.unseen_seconds + (min(seconds, max(0.0, until - opened.seen)) if estimated else 0.0),
             core_seconds=account.core_seconds + seconds * request.cores,
             gib_seconds=account.gib_seconds + seconds * request.memory_gib,
             estimated=account.estimated or estimated,

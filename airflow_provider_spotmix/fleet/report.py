@@ -101,6 +101,7 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
             pool: {
                 "executors": account.executors,
                 "executor_seconds": round(account.seconds, 3),
+                "executor_seconds_at_least": round(account.seconds - account.unseen_seconds, 3),
                 "core_seconds": round(account.core_seconds, 3),
                 "gib_seconds": round(account.gib_seconds, 3),
                 "estimated": account.estimated,

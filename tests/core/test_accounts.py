@@ -17,6 +17,7 @@ from tests.core.vocabulary import (
     fleet,
     observed,
     on,
+    pod,
     run,
     running,
     started,
@@ -45,7 +46,7 @@ def taken_over(state: FleetState, *, ended: bool) -> FleetState:
 @pytest.mark.parametrize(
     ("ended", "spot"),
     [
-        pytest.param(True, account(1, 100, estimated=True), id="ended-unseen-before-now"),
+        pytest.param(True, account(1, 100, estimated=True, unseen=40), id="ended-unseen-before-now"),
         pytest.param(False, account(1, 160, estimated=False), id="still-there-and-seen-to-its-end"),
     ],
 )
@@ -58,9 +59,34 @@ def test_an_application_that_was_over_before_anybody_came_back() -> None:
     restored = cp.restore(FleetState.new(TWO), cp.take(interrupted(), holder="other"))
     state = run(restored, application(ApplicationPhase.SUCCEEDED, at=200))
     assert state.ledger == {
-        SPOT: account(1, 200, estimated=True),
-        ON_DEMAND: account(1, 200, estimated=True),
+        SPOT: account(1, 200, estimated=True, unseen=140),
+        ON_DEMAND: account(1, 200, estimated=True, unseen=200),
     }
+
+
+def test_an_executor_that_was_placed_and_went_unseen_is_counted_from_its_placement() -> None:
+    """Its account is written down as soon as it is placed: the next controller finds it, and says what it guessed."""
+    placed = run(TWO, synced(), observed(pod(1), at=10))
+    restored = cp.restore(FleetState.new(TWO), cp.take(placed, holder="other"))
+    state = run(restored, application(ApplicationPhase.SUCCEEDED, at=50), synced(50))
+    assert state.ledger == {ON_DEMAND: account(1, 40, estimated=True, unseen=40), SPOT: account(0, 0, estimated=True)}
+
+
+def test_who_lived_and_died_unseen_makes_the_ledger_an_estimate() -> None:
+    """Number 2 was asked for after the last checkpoint, and is gone: nobody knows whether it ever ran, nor where."""
+    placed = run(TWO, synced(), observed(pod(1), at=10))
+    restored = cp.restore(FleetState.new(TWO), cp.take(placed, holder="other"))
+    state = run(restored, observed(LIVES), observed(pod(3)), synced(50))
+    assert {pool: (each.executors, each.estimated) for pool, each in state.ledger.items()} == {
+        SPOT: (0, True),
+        ON_DEMAND: (0, True),
+    }
+
+
+def test_what_ended_before_anybody_came_has_a_ledger_that_nobody_knows() -> None:
+    state = run(TWO, application(ApplicationPhase.SUCCEEDED, at=50), synced(50))
+    assert all(each.estimated for each in state.ledger.values())
+    assert set(state.ledger) == {SPOT, ON_DEMAND}
 
 
 def test_a_closed_account_is_not_opened_again() -> None:

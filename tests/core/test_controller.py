@@ -61,6 +61,7 @@ def test_a_gated_executor_is_placed_with_the_cause_and_the_reason() -> None:
             reason="seat of the mix",
             at=NOON + 3,
         ),
+        SaveCheckpoint(cause="pods/etl-exec-2@3"),
     )
 
 
@@ -245,8 +246,8 @@ def test_a_new_submission_starts_with_fresh_seats_and_closed_accounts() -> None:
         SaveCheckpoint(cause="pods/etl-exec-1@100"),
     )
     assert decision.state.ledger == {
-        ON_DEMAND: account(3, 300, estimated=True),
-        SPOT: account(2, 200, estimated=True),
+        ON_DEMAND: account(3, 300, estimated=True, unseen=300),
+        SPOT: account(2, 200, estimated=True, unseen=200),
     }
 
 

@@ -196,8 +196,8 @@ def test_what_went_without_a_trace_fails_and_it_is_said_how_to_avoid_that() -> N
 def test_executors_of_what_ended_unseen_are_counted_until_its_end() -> None:
     state = run(started(FIVE), replace(removed(ApplicationPhase.SUCCEEDED), uid=APP))
     assert state.ledger == {
-        ON_DEMAND: account(3, 300, estimated=True),
-        SPOT: account(2, 200, estimated=True),
+        ON_DEMAND: account(3, 300, estimated=True, unseen=300),
+        SPOT: account(2, 200, estimated=True, unseen=200),
     }
 
 

@@ -25,11 +25,12 @@ APP = "etl"
 NOON = 1_800_000_000.0  # some noon; times in tests are seconds after it
 
 
-def account(executors: int, seconds: float, *, estimated: bool = False) -> Account:
+def account(executors: int, seconds: float, *, estimated: bool = False, unseen: float = 0.0) -> Account:
     """A closed account of executors that request what Spark does by default."""
     return Account(
         executors=executors,
         seconds=seconds,
+        unseen_seconds=unseen,
         core_seconds=seconds,
         gib_seconds=1.375 * seconds,
         estimated=estimated,
