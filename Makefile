@@ -1,6 +1,7 @@
 # Every target makes what it needs first: on a machine with Python 3.11, git and make, `make demo` is the first command.
 #   make test ARGS="-k mix -x"    arguments for pytest         make bench BENCH=dag_import    which benchmark
 #   make fuzz N=1000 SEED=7        how many inputs, and the same ones again           make soak N=50    how many times
+#   make chaos N=20 SEED=7         how many schedules, and the seed of the first
 #   make PYTHON=/path/to/python3.12 ...                        another Python than the first python3 on PATH
 
 .DEFAULT_GOAL := help
@@ -37,7 +38,7 @@ READY := .venv/.synced
 GO_DIRS := $(dir $(wildcard airflow_provider_spotmix/lab/go/go.mod))
 PYTEST := COVERAGE_FILE=build/coverage/data $(BIN)/python -m pytest
 
-.PHONY: help demo up down test test-airflow test-go test-go-race unit fuzz soak lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
+.PHONY: help demo up down test test-airflow test-go test-go-race unit fuzz chaos soak lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -80,6 +81,9 @@ fuzz: $(READY) ## N random inputs of the operator (100000: minutes): each is pla
 
 soak: $(READY) ## start and stop a lab N times (50: minutes), in every way that there is; nothing of it may stay
 	@$(BIN)/python -m tests.lab.soak $(or $(N),50) $(SEED)
+
+chaos: $(READY) ## N random schedules of faults on a real API server (500: half an hour), judged by its audit log; REPLAY='{...}'
+	@$(BIN)/python -m tests.chaos $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay '$(REPLAY)') $(ARGS)
 
 lint: $(READY) ## style, types, layers, lock file, Go; goes on after a failure, to show all at once
 	@$(MAKE) -k lint-style lint-types lint-layers lint-lock lint-go

@@ -1,0 +1,131 @@
+"""Controller processes, to be killed: real ones, each a fork of one that has imported everything.
+
+``python -m tests.chaos.controller`` reads one order per line from its stdin, forks, and answers with the child's pid.
+Starting Python anew for each would cost a second of CPU; 500 schedules need a few each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.fleet.hub import Hub
+from airflow_provider_spotmix.fleet.runner import run_fleet
+from airflow_provider_spotmix.fleet.submit import delete_patiently
+from airflow_provider_spotmix.kube.client import Kube
+from airflow_provider_spotmix.kube.clock import ServerClock
+from airflow_provider_spotmix.kube.config import ClusterConfig
+from airflow_provider_spotmix.kube.rest import KubeClient
+from airflow_provider_spotmix.kube.retry import Limits
+from tests.chaos import defects
+
+# As the defaults, but for how soon a silent peer is given up, which a test cannot wait for.
+LIMITS = Limits(connect_seconds=2, call_seconds=4, watch_seconds=4, watch_slack_seconds=2, backoff_cap_seconds=2)
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What a controller process is to do. ``directory``: for its log, and for the report when there is one."""
+
+    name: str
+    kubeconfig: str
+    spec: FleetSpec
+    directory: str
+    skew_seconds: float = 0.0
+    defect: str = ""
+
+
+@dataclass
+class PatientCluster:
+    """The cluster as the hub sees it: with this test's limits, a wrong clock, and a defect if one is ordered."""
+
+    config: ClusterConfig
+    defect: str
+    skew_seconds: float
+
+    def identity(self) -> str:
+        return self.config.identity()
+
+    async def connect(self) -> Kube:
+        client = await KubeClient.connect(self.config, LIMITS)
+        client._session.clock = ServerClock(wall=lambda: time.time() + self.skew_seconds)
+        return defects.wrapped(client, self.defect)
+
+
+def main() -> None:
+    """Serve orders until stdin ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: reaped by the kernel
+    # What a controller imports late, here once for all.
+    __import__("kubernetes_asyncio.client")
+    __import__("kubernetes_asyncio.config")
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            _child(line)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+def _child(line: str) -> None:
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        order = msgspec.json.decode(line, type=Order)
+        log = os.open(Path(order.directory, f"{order.name}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        asyncio.run(_control(order))
+        code = 0
+    except asyncio.CancelledError:
+        print("stopped", flush=True)
+    except BaseException:  # noqa: BLE001 - the end of a process: whatever it was is told in its log
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+async def _control(order: Order) -> None:
+    """Look after the fleet as a trigger does: to the report, and to the deletion of what was submitted."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    cluster: Any = PatientCluster(ClusterConfig(kube_config=order.kubeconfig), order.defect, order.skew_seconds)
+    hub = Hub(linger_seconds=0)
+    try:
+        report = await run_fleet(
+            hub,
+            cluster,
+            order.spec,
+            tell=lambda message, warning: print(f"{time.time():.3f} {'W' if warning else ' '} {message}", flush=True),
+        )
+        told = defects.falsified(report.to_dict(), order.defect)
+        _write(Path(order.directory, f"report-{order.name}.json"), json.dumps(told))
+        async with hub.client(cluster) as kube:
+            await delete_patiently(kube, order.spec)
+    finally:
+        await hub.close()
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: this process may be killed at any moment."""
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_text(text)
+    part.rename(path)
+
+
+if __name__ == "__main__":
+    main()

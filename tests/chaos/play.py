@@ -1,0 +1,341 @@
+"""Play one schedule in a namespace of its own: a fleet with its nodes, Spark, controllers and faults.
+
+Nothing here judges. What comes of it is for the oracle: the audit log's lines, what is left, what was said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from airflow_provider_spotmix.core.mix import Mix, Share
+from airflow_provider_spotmix.core.policy import Policy
+from airflow_provider_spotmix.core.pools import CapacityType, Pool, Toleration
+from airflow_provider_spotmix.fleet.leftovers import delete_leftover, find_leftovers
+from airflow_provider_spotmix.fleet.plan import FleetPlan, plan_fleet
+from airflow_provider_spotmix.fleet.submit import delete_patiently, submit
+from airflow_provider_spotmix.kube.errors import KubeError, NotFound
+from airflow_provider_spotmix.kube.objects import Pod, Raw
+from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NAMESPACES, PODS, Resource
+from airflow_provider_spotmix.kube.watch import Changed, Reflector, Synced
+from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
+from tests.chaos import actors
+from tests.chaos.audit import Line
+from tests.chaos.controller import Order
+from tests.chaos.machines import STAGE_LABEL, Machines
+from tests.chaos.processes import Controller
+from tests.chaos.schedule import Schedule
+from tests.chaos.spark import APPLICATIONS, Spark
+from tests.chaos.theatre import Theatre
+from tests.chaos.wire import Wire, wire
+
+SERVICE_ACCOUNTS: Resource[Raw] = Resource("", "v1", "serviceaccounts", "ServiceAccount", Raw)
+# Everything that is not over so long after the last fault is stuck. Kubernetes' own deadlines are part of it.
+PATIENCE_SECONDS = 60.0
+SETTLED_SECONDS = 1.0
+LEFT: tuple[Resource[Any], ...] = (PODS, CONFIG_MAPS, LEASES, APPLICATIONS)
+POLICY = Policy(
+    node_lost_after_seconds=1.0,
+    vacant_seat_seconds=5.0,
+    spot_pending_timeout_seconds=4.0,
+    breaker_losses=3,
+    breaker_window_seconds=6.0,
+    breaker_cooldown_seconds=4.0,
+)
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What the oracle gets to see.
+
+    ``report`` is what the first controller to end has told; ``logs`` what all have said; ``left`` the names of objects
+    in the end, ``unreleased`` the Leases of controllers that nobody killed; ``secrets`` what may be nowhere.
+    """
+
+    schedule: Schedule
+    lines: list[Line]
+    report: dict[str, Any] | None
+    logs: dict[str, str]
+    left: list[str]
+    unreleased: list[str]
+    secrets: list[str]
+    stuck: str = ""
+
+
+async def play(theatre: Theatre, schedule: Schedule) -> Evidence:
+    """Play a schedule from the submission to the sweep."""
+    async with AsyncExitStack() as stack:
+        line = await stack.enter_async_context(wire(theatre.server, theatre.session))
+        run = Run(theatre, schedule, line)
+        stack.push_async_callback(run.close)
+        await run.set_up()
+        await run.to_its_end()
+        return await run.evidence()
+
+
+class Run:
+    """One schedule as it is played."""
+
+    def __init__(self, theatre: Theatre, schedule: Schedule, line: Wire) -> None:
+        self.theatre = theatre
+        self.schedule = schedule
+        self.wire = line
+        self.stage = f"chaos-{schedule.seed}-{secrets.token_hex(2)}"
+        self.directory = theatre.directory / self.stage
+        self.canaries = [f"canary-{secrets.token_hex(8)}" for _ in range(2)]
+        self.machines = Machines(theatre.clients[actors.KUBELET], self.stage, self.stage)
+        self.pods: dict[str, Pod] = {}
+        self.controllers: list[Controller] = []
+        self.killed: set[int] = set()
+        self.stuck = ""
+        self._begun = 0.0
+        self._orders = 0
+        self._tasks: list[asyncio.Task[Any]] = []
+        self.plan: FleetPlan
+        self.spark: Spark
+
+    # -- what is there before the curtain rises
+
+    async def set_up(self) -> None:
+        """Namespace, nodes, the submitted application, Spark's part, one controller."""
+        self.directory.mkdir(parents=True)
+        kube = self.theatre.clients[actors.STAGE]
+        await kube.create(NAMESPACES, {"metadata": {"name": self.stage}})
+        for number in range(2):
+            await self.machines.add("spot", number)
+            await self.machines.add("on-demand", number)
+        await self.machines.add("on-demand", 2, safe=True)
+        await _until_there(kube, SERVICE_ACCOUNTS, "default", self.stage)
+        self.plan = self._planned()
+        self._spawn(self._mirror_pods())
+        self._spawn(self.machines.keep_beating())
+        await submit(kube, self.plan, tell=lambda *_: None)
+        setup = self.schedule.setup
+        operator, driver = self.theatre.clients[actors.OPERATOR], self.theatre.clients[actors.DRIVER]
+        self.spark = Spark(
+            operator,
+            driver,
+            self.plan.applications[0],
+            lambda: list(self.pods.values()),
+            executors=setup.executors,
+            batch=setup.spark_batch,
+        )
+        self._begun = asyncio.get_running_loop().time()
+        await self.start_controller()
+        self._spawn(self.spark.submit())
+        self._spawn(self.spark.run(lambda node: node not in self.machines.all or self.machines.all[node].alive))
+
+    def _planned(self) -> FleetPlan:
+        setup = self.schedule.setup
+        selector = {STAGE_LABEL: self.stage}
+        spot = Toleration(key="karpenter.sh/capacity-type", value="spot", effect="NoSchedule")
+        pools = (
+            Pool(
+                name="spot",
+                capacity_type=CapacityType.SPOT,
+                node_selector={**selector, "karpenter.sh/capacity-type": "spot"},
+                tolerations=(spot,),
+            ),
+            Pool(
+                name="on-demand",
+                capacity_type=CapacityType.ON_DEMAND,
+                node_selector={**selector, "karpenter.sh/capacity-type": "on-demand"},
+            ),
+        )
+        shares = (
+            Share(pool="spot", weight=setup.shares[0], on_demand=False),
+            Share(pool="on-demand", weight=setup.shares[1], on_demand=True),
+        )
+        task = TaskRef(dag_id="chaos", task_id="play", run_id=self.stage)
+        return plan_fleet(
+            _application(setup.executors, dynamic=setup.dynamic, canaries=self.canaries),
+            identity=Identity(instance="chaos", task_instance=self.stage, task=task),
+            mix=Mix(shares=shares, on_demand_base=min(setup.base, setup.executors), base_pool="on-demand"),
+            pools=pools,
+            namespace=self.stage,
+            policy=POLICY,
+        )
+
+    async def start_controller(self) -> Controller:
+        """One more controller process."""
+        self._orders += 1
+        name = f"controller-{self._orders}"
+        access = actors.acting_as(self.theatre.kubeconfig, f"{actors.CONTROLLER}-{self._orders}", self.wire.address)
+        order = Order(
+            name=name,
+            kubeconfig=access.kube_config or "",
+            spec=self.plan.spec,
+            directory=str(self.directory),
+            skew_seconds=self.schedule.setup.skew_seconds,
+            defect=self.schedule.defect,
+        )
+        controller = await self.theatre.nursery.start(order)
+        self.controllers.append(controller)
+        return controller
+
+    def running(self) -> list[Controller]:
+        """Controllers that are there."""
+        return [each for each in self.controllers if each.is_running]
+
+    # -- the play
+
+    async def to_its_end(self) -> None:
+        """Let the faults come; then the application ends well, unless it has ended already."""
+        from tests.chaos.faults import strike  # it needs this class
+
+        for fault in self.schedule.faults:
+            self._spawn(self._at(fault.at, partial(strike, self, fault)))
+        deadline = self.schedule.last_fault + PATIENCE_SECONDS
+        settled_at: float | None = None
+        while not self.reports():
+            await asyncio.sleep(0.1)
+            if self.clock > deadline:
+                self.stuck = self._picture()
+                return
+            if not self.spark.submission or not self.spark.has_all or self.clock < self.schedule.last_fault:
+                settled_at = None
+            elif settled_at is None:
+                settled_at = self.clock
+            elif self.clock - settled_at > SETTLED_SECONDS:
+                await self.spark.end("COMPLETED")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):  # the deletion, and the farewell
+                await asyncio.gather(*(each.ended() for each in self.controllers[:1]))
+
+    @property
+    def clock(self) -> float:
+        """Seconds since the submission."""
+        return asyncio.get_running_loop().time() - self._begun
+
+    def reports(self) -> list[Path]:
+        """Reports there are, the first one first."""
+        return sorted(self.directory.glob("report*.json"), key=lambda path: path.stat().st_mtime_ns)
+
+    async def _at(self, moment: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await asyncio.sleep(max(0.0, moment - self.clock))
+        await work()
+
+    def _picture(self) -> str:
+        def shown(pod: Pod) -> str:
+            gone = ", deleting" if pod.metadata.deletion_timestamp else ""
+            gated = ", gated" if pod.spec.scheduling_gates else ""
+            return f"{pod.metadata.name}: {pod.status.phase} on {pod.spec.node_name or 'no node'}{gated}{gone}"
+
+        pods = "; ".join(sorted(map(shown, self.pods.values())))
+        return (
+            f"after {self.clock:.0f} s: {self.spark.wanted} executors wanted, {len(self.running())} controllers; {pods}"
+        )
+
+    async def _mirror_pods(self) -> None:
+        kube = self.theatre.clients[actors.KUBELET]
+        async for item in Reflector(kube, PODS, self.stage).stream():
+            match item:
+                case Synced(objects):
+                    self.pods = {pod.metadata.uid: pod for pod in objects}
+                    for pod in objects:
+                        self.machines.see(pod)
+                case Changed("DELETED", pod):
+                    self.pods.pop(pod.metadata.uid, None)
+                case Changed(_, pod):
+                    self.pods[pod.metadata.uid] = pod
+                    self.machines.see(pod)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    # -- afterwards
+
+    async def evidence(self) -> Evidence:
+        """Kill who is still there, do as the next try's sweep does, and collect."""
+        kube = self.theatre.clients[actors.STAGE]
+        for each in self.running():
+            self.killed.add(each.pid)
+            each.send(signal.SIGKILL)
+        done = [task for task in self._tasks if task.done() and not task.cancelled()]
+        failed = [repr(error) for task in done if (error := task.exception())]
+        with suppress(KubeError):
+            await delete_patiently(kube, self.plan.spec)
+        leases = [lease.metadata.name for lease in (await kube.list(LEASES, self.stage)).items]
+        unreleased = [name for name in leases if not any(f"-{pid}-" in name for pid in self.killed)]
+        left = await self._left_in_the_end()
+        return Evidence(
+            schedule=self.schedule,
+            lines=self.theatre.tail.take(self.stage),
+            report=json.loads(reports[0].read_text()) if (reports := self.reports()) else None,
+            logs={path.name: path.read_text() for path in self.directory.glob("*.log")},
+            left=left,
+            unreleased=unreleased,
+            secrets=[*self.canaries, actors.token(self.theatre.kubeconfig)],
+            stuck=self.stuck or "; ".join(f"the play itself failed: {each}" for each in failed),
+        )
+
+    async def _left_in_the_end(self) -> list[str]:
+        kube = self.theatre.clients[actors.STAGE]
+        with suppress(KubeError):
+            for leftover in await find_leftovers(kube, self.stage):
+                await delete_leftover(kube, leftover)
+        left: list[str] = []
+        for _ in range(100):
+            left = []
+            for resource in LEFT:
+                found = [each for each in (await kube.list(resource, self.stage)).items if not self._is_stranded(each)]
+                left += [f"{resource.plural}/{each.metadata.name}" for each in found]
+            left = [name for name in left if name != "configmaps/kube-root-ca.crt"]
+            if not left:
+                break
+            await asyncio.sleep(0.2)
+        return left
+
+    def _is_stranded(self, thing: Any) -> bool:
+        """A pod that is deleted, but whose dead machine does not say so: it goes when the cloud deletes the Node."""
+        machine = self.machines.all.get(thing.spec.node_name) if isinstance(thing, Pod) else None
+        return machine is not None and not machine.alive and thing.metadata.deletion_timestamp is not None
+
+    async def close(self) -> None:
+        """End everything that belongs to this run."""
+        for each in self.controllers:
+            each.send(signal.SIGKILL)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.machines.remove_all()
+        with suppress(KubeError):
+            await self.theatre.clients[actors.STAGE].delete(NAMESPACES, self.stage)
+
+
+def _application(executors: int, *, dynamic: bool, canaries: list[str]) -> dict[str, Any]:
+    """A person's application, with secrets where people put them."""
+    conf = {"spark.hadoop.fs.s3a.secret.key": canaries[0]}
+    if dynamic:
+        conf["spark.dynamicAllocation.enabled"] = "true"
+    return {
+        "apiVersion": "sparkoperator.k8s.io/v1beta2",
+        "kind": "SparkApplication",
+        "metadata": {"name": "play"},
+        "spec": {
+            "type": "Python",
+            "mode": "cluster",
+            "sparkVersion": "4.0.4",
+            "mainApplicationFile": "local:///opt/app/none.py",
+            "sparkConf": conf,
+            "driver": {},
+            "executor": {"instances": executors, "env": [{"name": "PASSWORD", "value": canaries[1]}]},
+        },
+    }
+
+
+async def _until_there(kube: Any, resource: Resource[Any], name: str, namespace: str) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(NotFound):
+                await kube.get(resource, name, namespace)
+                return
+            await asyncio.sleep(0.05)
