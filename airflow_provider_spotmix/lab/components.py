@@ -138,7 +138,7 @@ def scheduler(setting: Setting, credentials: Credentials) -> Component:
 
 
 def nodes(setting: Setting, credentials: Credentials) -> Component:
-    """All nodes: one process. Told to end, it ends its pods."""
+    """All nodes: one process. Its pods go on without it, for the next one or until the lab ends."""
     files = setting.files
     command = [
         str(setting.programs.procnode),
