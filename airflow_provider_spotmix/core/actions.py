@@ -24,6 +24,7 @@ class Place(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     reason: str  # for the pod's annotation and the log
     at: float = 0.0
     fallback: str = ""  # why it is not the seat's own pool
+    avoid: tuple[str, ...] = ()  # nodes by name
 
 
 class Rescue(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -32,6 +33,15 @@ class Rescue(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     uid: str
     pod: str
     node: str
+    ready_changed_at: float = 0.0  # the node's condition that this rests on; 0.0 when it rests on something else
+
+
+class Inquire(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Read a node's Events, and those of our pods on it: they tell why it is being deleted."""
+
+    node: str
+    node_uid: str
+    pods: tuple[str, ...]
 
 
 class Remove(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -68,6 +78,7 @@ class Topic(StrEnum):
     RESTARTED = "DriverRestarted"
     GIVEN_UP = "StartupTimedOut"
     RESCUED = "ExecutorRescued"
+    NOTICE = "NodeNotice"
     SUCCEEDED = "FleetSucceeded"
     FAILED = "FleetFailed"
     RESUBMITTED = "GroupResubmitted"
@@ -98,4 +109,4 @@ class Finish(Action, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     unfinished: tuple[str, ...] = ()
 
 
-AnyAction = Place | Rescue | Remove | Resubmit | SaveCheckpoint | Tell | Finish
+AnyAction = Place | Rescue | Inquire | Remove | Resubmit | SaveCheckpoint | Tell | Finish

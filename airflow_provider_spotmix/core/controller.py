@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from airflow_provider_spotmix.core import breaker, fallback
+from airflow_provider_spotmix.core import breaker, fallback, notice
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, Rescue, Topic
+from airflow_provider_spotmix.core.actions import AnyAction, Topic
 from airflow_provider_spotmix.core.groups import (
     DELETED,
     find_starved,
@@ -29,8 +29,9 @@ from airflow_provider_spotmix.core.groups import (
     resubmit_lost,
     take_back,
 )
-from airflow_provider_spotmix.core.recovery import how_it_ended, infer_losses
+from airflow_provider_spotmix.core.recovery import how_it_ended, infer_losses, rescue, rescue_all
 from airflow_provider_spotmix.core.seats import (
+    explain_vacancies,
     fill_vacancy,
     note_initial,
     place,
@@ -58,6 +59,7 @@ def decide(state: FleetState, event: ev.AnyEvent) -> Decision:
         return Decision(state)
     turn = Turn(state, event)
     _HANDLERS[type(event)](turn, event)
+    notice.heed(turn, event)
     if turn.state.synced:
         for app in turn.state.applications:
             seat_waiting(turn, app)
@@ -90,7 +92,7 @@ def _executor_observed(turn: Turn, event: ev.ExecutorObserved) -> None:
     if pod.ended:
         turn.account(app.name, executor, pod.finished_at or turn.at)
     else:
-        _rescue_if_node_is_gone(turn, app.name, executor)
+        rescue(turn, app.name, executor)
 
 
 def _executor_deleted(turn: Turn, event: ev.ExecutorDeleted) -> None:
@@ -162,47 +164,17 @@ def _remove_failed(turn: Turn, event: ev.RemoveFailed) -> None:
 
 
 def _node_observed(turn: Turn, event: ev.NodeObserved) -> None:
-    known = turn.state.nodes.get(event.node.name)
-    since = None if event.node.ready else (known.not_ready_since if known else None) or turn.at
-    node = replace(event.node, not_ready_since=since)
-    turn.state = replace(
-        turn.state,
-        nodes=turn.state.nodes.put(node.name, node),
-        gone_nodes=turn.state.gone_nodes - {node.name},
-    )
+    notice.see_node(turn, event.node)
 
 
 def _node_deleted(turn: Turn, event: ev.NodeDeleted) -> None:
-    nodes = turn.state.nodes.without(event.node)
-    turn.state = replace(turn.state, nodes=nodes, gone_nodes=turn.state.gone_nodes | {event.node})
-    _rescue_all(turn)
+    notice.lose_node(turn, event.node)
+    rescue_all(turn)
 
 
-def _rescue_all(turn: Turn) -> None:
-    state = turn.state
-    if state.gone_nodes or any(node.not_ready_since is not None for node in state.nodes.values()):
-        for app, executor in list(state.executors()):
-            _rescue_if_node_is_gone(turn, app.name, executor)
-
-
-def _rescue_if_node_is_gone(turn: Turn, name: str, executor: Executor) -> None:
-    """Never on suspicion: the Node object was deleted, or it has not been ready past the deadline."""
-    state = turn.state
-    pod = executor.pod
-    if not state.synced or pod.ended or executor.rescuing or not _is_surely_gone(state, pod.node, turn.at):
-        return
-    # Its seat stays its own until the API server says that it is going: only then is it lost.
-    turn.executor(name, executor, rescuing=True)
-    turn.actions.append(Rescue(cause=turn.cause, uid=pod.uid, pod=pod.name, node=pod.node))
-
-
-def _is_surely_gone(state: FleetState, name: str, now: float) -> bool:
-    if name in state.gone_nodes:
-        return True
-    node = state.nodes.get(name)
-    if node is None or node.not_ready_since is None:
-        return False
-    return now - node.not_ready_since >= state.spec.policy.node_lost_after_seconds
+def _node_explained(turn: Turn, event: ev.NodeExplained) -> None:
+    notice.explain_node(turn, event)
+    explain_vacancies(turn, event.node)
 
 
 def _synced(turn: Turn, event: ev.Synced) -> None:
@@ -213,7 +185,7 @@ def _synced(turn: Turn, event: ev.Synced) -> None:
             infer_losses(turn, name)
             fallback.note_fallbacks(turn, name)
             turn.close_open_accounts(name)
-    _rescue_all(turn)
+    rescue_all(turn)
 
 
 def _application_observed(turn: Turn, event: ev.ApplicationObserved) -> None:
@@ -265,7 +237,7 @@ def _resubmit_void(turn: Turn, event: ev.ResubmitVoid) -> None:
 
 
 def _tick(turn: Turn, event: ev.Tick) -> None:
-    _rescue_all(turn)
+    rescue_all(turn)
     give_up_what_does_not_start(turn)
     breaker.cool_down(turn)
     fallback.give_up_waiting(turn)
@@ -288,6 +260,7 @@ _HANDLERS: dict[type[ev.Event], Callable[[Turn, Any], None]] = {
     ev.ExecutorDeleted: _executor_deleted,
     ev.NodeObserved: _node_observed,
     ev.NodeDeleted: _node_deleted,
+    ev.NodeExplained: _node_explained,
     ev.Synced: _synced,
     ev.PlaceDone: _place_done,
     ev.PlaceFailed: _place_failed,

@@ -55,12 +55,25 @@ class PodFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NodeFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a decision needs to know of a node."""
+    """What a decision needs to know of a node. Of taints, only the keys that `interruption.SIGNS` has.
+
+    ``ready_changed_at``: when the condition Ready last changed, by the server's clock: compare it only with itself.
+    What is not on the object but known by us follows below; the controller keeps it.
+    """
 
     name: str
+    uid: str = ""
     ready: bool = True
+    ready_changed_at: float = 0.0
+    taints: tuple[str, ...] = ()
+    deleting: bool = False
+    shutting_down: bool = False
     not_ready_since: float | None = None
-    taints: tuple[str, ...] = ()  # keys
+    marked_since: float | None = None  # since when it says that it goes
+    asked: bool = False  # for its Events; the answer follows
+    events: tuple[str, ...] | None = None  # reasons of its Events that say why it goes; None before they were read
+    events_hidden: bool = False  # they may not be read
+    heeded: bool = False  # its notice: executors on it were asked to leave
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
@@ -130,6 +143,14 @@ class NodeDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True
     node: str
 
 
+class NodeExplained(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """The Events of a node, and of our pods on it, were read. ``hidden``: those of the node may not be."""
+
+    node: str
+    reasons: tuple[str, ...] = ()
+    hidden: bool = False
+
+
 class Synced(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     """Everything there is has been read: placing may begin, or go on after a reconnection.
 
@@ -196,6 +217,7 @@ AnyEvent = (
     | ExecutorDeleted
     | NodeObserved
     | NodeDeleted
+    | NodeExplained
     | Synced
     | PlaceDone
     | PlaceFailed

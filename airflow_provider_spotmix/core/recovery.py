@@ -1,13 +1,17 @@
-"""Recovery: what happened while no controller was connected, inferred from what is there now."""
+"""Recovery: what happened while no controller was connected, and what a lost node leaves behind."""
 
 from __future__ import annotations
 
 from collections import Counter
 from itertools import islice, repeat
 
+from msgspec.structs import replace
+
 from airflow_provider_spotmix.core import events as ev
+from airflow_provider_spotmix.core.actions import Rescue
+from airflow_provider_spotmix.core.events import NodeFacts
 from airflow_provider_spotmix.core.history import BREAKER_OPEN, Cause, Loss
-from airflow_provider_spotmix.core.interruption import node_evidence
+from airflow_provider_spotmix.core.interruption import Meaning, node_evidence, proof_of_end
 from airflow_provider_spotmix.core.seats import vacate
 from airflow_provider_spotmix.core.state import ApplicationState, Executor, FleetState
 from airflow_provider_spotmix.core.table import Numbers
@@ -123,7 +127,45 @@ def _lose(turn: Turn, name: str, number: int, *, seat: int, pool: str, evidence:
 def _is_gone_evidence(state: FleetState) -> tuple[str, ...]:
     """Nodes that are on their way out right now, seen when the loss itself was not."""
     return tuple(
-        said
-        for node in sorted(state.nodes.values(), key=lambda n: n.name)
-        for said in node_evidence(node.name, node, gone=False)
-    ) + tuple(f"node {name} is gone" for name in sorted(state.gone_nodes))
+        each.said
+        for name in sorted(state.nodes.keys() | state.gone_nodes)
+        for each in node_evidence(name, state.nodes.get(name), gone=name in state.gone_nodes)
+        if each.sign.meaning in (Meaning.MARKET, Meaning.TAKEN)
+    )
+
+
+# -- executors that a lost node still holds
+
+
+def rescue_all(turn: Turn) -> None:
+    """Look at everybody, if there is a node that may be lost."""
+    state = turn.state
+    if state.gone_nodes or any(not node.ready or node.taints for node in state.nodes.values()):
+        for app, executor in list(state.executors()):
+            rescue(turn, app.name, executor)
+
+
+def rescue(turn: Turn, name: str, executor: Executor) -> None:
+    """Free an executor whose node is lost for sure, whether it runs, has not started yet, or cannot end.
+
+    Never on suspicion: the Node object was deleted, a taint says that the machine is stopped, or the node has not been
+    ready past the deadline, in one go as far as the server's own times tell.
+    """
+    state = turn.state
+    pod = executor.pod
+    if not state.synced or pod.ended or executor.rescuing or not pod.node:
+        return
+    node, is_absent = state.nodes.get(pod.node), pod.node in state.gone_nodes
+    proof, changed_at = proof_of_end(pod.node, node, gone=is_absent), 0.0
+    if not proof:
+        if node is None or not _is_silent(node, turn.at, state.spec.policy.node_lost_after_seconds):
+            return
+        changed_at = node.ready_changed_at
+    # Its seat stays its own until the API server says that it is going: only then is it lost.
+    turn.executor(name, executor, rescuing=True)
+    turn.state = replace(turn.state, avoided=turn.state.avoided if is_absent else turn.state.avoided | {pod.node})
+    turn.actions.append(Rescue(cause=turn.cause, uid=pod.uid, pod=pod.name, node=pod.node, ready_changed_at=changed_at))
+
+
+def _is_silent(node: NodeFacts, now: float, patience: float) -> bool:
+    return node.not_ready_since is not None and now - node.not_ready_since >= patience

@@ -8,7 +8,8 @@ from airflow_provider_spotmix.core import breaker
 from airflow_provider_spotmix.core.actions import Place, Topic
 from airflow_provider_spotmix.core.fallback import choose_pool, note_fallback, note_return
 from airflow_provider_spotmix.core.history import BREAKER_OPEN, HISTORY_DETAILS, Cause, Loss, Replacement, Vacancy
-from airflow_provider_spotmix.core.interruption import attribute, node_evidence
+from airflow_provider_spotmix.core.interruption import attribute, judge, node_evidence
+from airflow_provider_spotmix.core.notice import avoided
 from airflow_provider_spotmix.core.state import ApplicationState, Executor, FleetState, Removal
 from airflow_provider_spotmix.core.turn import Turn
 
@@ -27,7 +28,7 @@ def release(turn: Turn, name: str, executor: Executor, *, estimated: bool = Fals
     node = turn.state.nodes.get(executor.pod.node)
     of_node = node_evidence(executor.pod.node, node, gone=executor.pod.node in turn.state.gone_nodes)
     on_spot = turn.state.spec.is_spot(executor.placed_pool)
-    cause, evidence = attribute(executor.pod, on_spot=on_spot, dynamic=app.dynamic, of_node=of_node)
+    cause, evidence = attribute(executor.pod, on_spot=on_spot, dynamic=app.dynamic, of_node=of_node, node=node)
     if executor.removing and cause in (Cause.UNKNOWN, Cause.SCALE_DOWN) and _is_ours(executor, executor.removing):
         cause, evidence = executor.removing.cause, (executor.removing.reason,)
     breaker.probe_ended(turn, executor, cause)
@@ -171,6 +172,7 @@ def place(turn: Turn, name: str, executor: Executor) -> None:
             reason=_reason(executor),
             at=turn.at,
             fallback=executor.fallback,
+            avoid=avoided(turn.state),
         )
     )
 
@@ -188,11 +190,25 @@ def explained(state: FleetState, vacancy: Vacancy) -> Vacancy:
     loss = vacancy.loss
     if loss.cause is not Cause.UNKNOWN or not loss.node:
         return vacancy
-    evidence = node_evidence(loss.node, state.nodes.get(loss.node), gone=loss.node in state.gone_nodes)
-    if not evidence:
-        return vacancy
-    cause = Cause.SPOT_INTERRUPTION if state.spec.is_spot(loss.pool) else Cause.INFRASTRUCTURE
-    return replace(vacancy, loss=replace(loss, cause=cause, evidence=(*loss.evidence, *evidence)))
+    node = state.nodes.get(loss.node)
+    evidence = node_evidence(loss.node, node, gone=loss.node in state.gone_nodes)
+    cause = judge(evidence, node, on_spot=state.spec.is_spot(loss.pool)) or Cause.UNKNOWN
+    new = tuple(each.said for each in evidence if each.said not in loss.evidence)
+    return replace(vacancy, loss=replace(loss, cause=cause, evidence=(*loss.evidence, *new)))
+
+
+def explain_vacancies(turn: Turn, node: str) -> None:
+    """A node has said why it goes: so it is known of those who were lost with it and are not replaced yet."""
+    for app in list(turn.state.applications.values()):
+        for vacancy in app.vacancies.values():
+            loss = vacancy.loss
+            if loss.node != node or vacancy.recorded or loss.estimated:
+                continue
+            known = explained(turn.state, vacancy)
+            if known.loss.cause is not Cause.UNKNOWN:
+                turn.keep(turn.state.applications[app.name].with_vacancy(replace(known, recorded=True)))
+                _record(turn, known.loss)
+                turn.save()
 
 
 def see_placed(turn: Turn, name: str, executor: Executor) -> Executor:

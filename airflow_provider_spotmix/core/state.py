@@ -264,6 +264,7 @@ class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     applications: dict[str, ApplicationState]
     nodes: Table[str, NodeFacts] = Table()
     gone_nodes: frozenset[str] = frozenset()
+    avoided: frozenset[str] = frozenset()  # nodes that nobody is placed on: they will go, or seem to have gone
     synced: bool = False
     finished: bool = False
     initial: dict[str, int] | None = None

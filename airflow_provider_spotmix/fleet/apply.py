@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import Place, Remove, Rescue, Resubmit
+from airflow_provider_spotmix.core.actions import Inquire, Place, Remove, Rescue, Resubmit
+from airflow_provider_spotmix.core.interruption import proof_of_end
 from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.fleet.node_events import node_reasons
 from airflow_provider_spotmix.fleet.resubmit import resubmit
 from airflow_provider_spotmix.fleet.submit import delete_applications
 from airflow_provider_spotmix.fleet.voice import Voice
@@ -22,6 +24,8 @@ from airflow_provider_spotmix.placements import placement
 
 # A refused placement is tried again after this many seconds: often enough to be quick, seldom enough to be harmless.
 RETRY_SECONDS = 1.0
+# When a node's Events are asked for: at once, and twice more while they say nothing.
+INQUIRY_PAUSES = (0.0, 0.5, 1.5)
 
 
 class Applier:
@@ -85,7 +89,7 @@ class Applier:
         deletionTimestamp is set), status Failed (the driver lets go of it), force-delete (the object goes).
         """
         failure: list[ev.AnyEvent] = [ev.RescueFailed(at=self._now(), id=action.cause, uid=action.uid)]
-        if not await self._node_is_lost(action.node):
+        if not await self._node_is_lost(action):
             await asyncio.sleep(RETRY_SECONDS)
             return failure
         self._tell.trouble(
@@ -109,6 +113,24 @@ class Applier:
             await asyncio.sleep(_delay(error))
             return failure
         return []
+
+    async def inquire(self, action: Inquire) -> list[ev.AnyEvent]:
+        """Read why a node is being deleted. Whoever deletes it writes that down first, but it may take a moment."""
+        reasons: tuple[str, ...] = ()
+        hidden = False
+        for pause in INQUIRY_PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                reasons, hidden = await node_reasons(self._kube, self._spec.namespace, action)
+            except KubeError as error:
+                hidden = True
+                self._tell.trouble(("node", action.node), f"cannot ask why node {action.node} goes: {error}")
+            if reasons or hidden:
+                break
+        if hidden:
+            said = "Events of nodes may not be read: why Karpenter takes a node away is not known"
+            self._tell.trouble("node events", f"{said}; docs/rbac.md has the Role that permits it")
+        return [ev.NodeExplained(at=self._now(), id=action.cause, node=action.node, reasons=reasons, hidden=hidden)]
 
     async def resubmit(self, action: Resubmit) -> list[ev.AnyEvent]:
         """Get on with a lost group's second attempt. What has to be waited for is asked again."""
@@ -135,10 +157,16 @@ class Applier:
         """
         await delete_applications(self._kube, self._spec, names)
 
-    async def _node_is_lost(self, name: str) -> bool:
-        """Ask once more before removing anything: what we saw may be old. No answer is no evidence."""
+    async def _node_is_lost(self, action: Rescue) -> bool:
+        """Ask once more before removing anything: what we saw may be old. No answer is no evidence.
+
+        A node that is not ready must not have been ready in between, so its condition must be the one that was seen.
+        """
+        name = action.node
         try:
-            return not node_facts(await self._kube.get(NODES, name)).ready
+            node = node_facts(await self._kube.get(NODES, name))
+            is_same = not node.ready and node.ready_changed_at == action.ready_changed_at
+            return is_same or bool(proof_of_end(name, node, gone=False))
         except NotFound:
             return True
         except KubeError as error:

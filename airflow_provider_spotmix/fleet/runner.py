@@ -19,6 +19,7 @@ from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import (
     AnyAction,
     Finish,
+    Inquire,
     Place,
     Remove,
     Rescue,
@@ -244,7 +245,7 @@ class _Runner:
     async def _take_nodes(self, item: FeedItem[Any]) -> Batch:
         batch = self._nodes.events(item)
         if not self._nodes.available:
-            said = "nodes may not be read: losses are explained by pods alone, dead nodes are not noticed"
+            said = "nodes may not be read: neither their notices nor their death are noticed, pods alone explain losses"
             self._tell.trouble("nodes", f"{said}; docs/rbac.md has the ClusterRole that permits it")
         return batch
 
@@ -324,6 +325,8 @@ class _Runner:
                 self._happened(Topic.SUCCEEDED if succeeded else Topic.FAILED, said, warning=not succeeded)
             case Place() | Rescue() | Remove() | Resubmit():
                 self._spawn(self._act(action))
+            case Inquire():
+                self._spawn(self._inquire(action))
 
     def _happened(self, topic: Topic, message: str, *, warning: bool, application: str = "") -> None:
         for app in self._state.applications.values():
@@ -331,6 +334,10 @@ class _Runner:
                 self._events.happened(app.name, app.uid, topic.value, message, warning=warning)
 
     # -- acting
+
+    async def _inquire(self, action: Inquire) -> None:
+        """Reads only, and waits: neither takes a turn from those that act."""
+        await self._inbox.put(await self._applier.inquire(action))
 
     async def _act(self, action: Place | Rescue | Remove | Resubmit) -> None:
         async with self._calls:

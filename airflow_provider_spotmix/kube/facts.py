@@ -6,6 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from airflow_provider_spotmix.core.events import NodeFacts, PodFacts
+from airflow_provider_spotmix.core.interruption import KNOWN_TAINTS, SHUTTING_DOWN
 from airflow_provider_spotmix.manifests import labels
 
 if TYPE_CHECKING:
@@ -67,10 +68,17 @@ def waits_for(pod: Pod) -> str:
 
 def node_facts(node: Node) -> NodeFacts:
     """Facts of a node. A node without a Ready condition has just registered and is not ready."""
+    ready = next((condition for condition in node.status.conditions if condition.type == "Ready"), None)
+    is_ready = ready is not None and ready.status == "True"
     return NodeFacts(
         name=node.metadata.name,
-        ready=_condition(node.status.conditions, "Ready") is not None,
-        taints=tuple(taint.key for taint in node.spec.taints),
+        uid=node.metadata.uid,
+        ready=is_ready,
+        ready_changed_at=(_seconds(ready.last_transition_time) or 0.0) if ready else 0.0,
+        # One key may be there with several effects.
+        taints=tuple(dict.fromkeys(taint.key for taint in node.spec.taints if taint.key in KNOWN_TAINTS)),
+        deleting=node.metadata.deletion_timestamp is not None,
+        shutting_down=ready is not None and not is_ready and SHUTTING_DOWN in ready.message,
     )
 
 

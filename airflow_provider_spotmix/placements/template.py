@@ -51,7 +51,7 @@ class Template:
             {"op": "test", "path": pointer("spec", "schedulingGates", str(gate), "name"), "value": labels.GATE},
             {"op": "remove", "path": pointer("spec", "schedulingGates", str(gate))},
             *add_to_map(("spec", "nodeSelector"), pod.spec.node_selector, pool.node_selector),
-            *_affinity(pod, pool),
+            *_affinity(pod, pool, place.avoid),
             *_append(("spec", "tolerations"), bool(pod.spec.tolerations), tolerations),
             *add_to_map(("metadata", "labels"), pod.metadata.labels, marks),
             *add_to_map(("metadata", "annotations"), pod.metadata.annotations, notes),
@@ -66,24 +66,30 @@ def _append(path: tuple[str, ...], present: bool, items: list[Any]) -> JsonPatch
     return [{"op": "add", "path": pointer(*path, "-"), "value": item} for item in items]
 
 
-def _affinity(pod: Pod, pool: Pool) -> JsonPatch:
+def _affinity(pod: Pod, pool: Pool, avoid: tuple[str, ...]) -> JsonPatch:
     """A gated pod's affinity may only be tightened: expressions are added to every term that is there."""
-    if not pool.node_requirements:
+    wanted: dict[str, list[dict[str, Any]]] = {}
+    if pool.node_requirements:
+        wanted["matchExpressions"] = expressions(pool.node_requirements)
+    if avoid:
+        # Kubernetes takes one value in each.
+        wanted["matchFields"] = [{"key": "metadata.name", "operator": "NotIn", "values": [name]} for name in avoid]
+    if not wanted:
         return []
-    wanted = expressions(pool.node_requirements)
     node_affinity = pod.spec.affinity.get("nodeAffinity")
     terms = ((node_affinity or {}).get(_REQUIRED) or {}).get("nodeSelectorTerms")
     if terms:
         return [
             operation
             for number, term in enumerate(terms)
+            for kind, items in wanted.items()
             for operation in _append(
-                ("spec", "affinity", "nodeAffinity", _REQUIRED, "nodeSelectorTerms", str(number), "matchExpressions"),
-                bool(term.get("matchExpressions")),
-                wanted,
+                ("spec", "affinity", "nodeAffinity", _REQUIRED, "nodeSelectorTerms", str(number), kind),
+                bool(term.get(kind)),
+                items,
             )
         ]
-    required = {"nodeSelectorTerms": [{"matchExpressions": wanted}]}
+    required = {"nodeSelectorTerms": [wanted]}
     if node_affinity:
         return [{"op": "add", "path": pointer("spec", "affinity", "nodeAffinity", _REQUIRED), "value": required}]
     if pod.spec.affinity:

@@ -9,7 +9,8 @@ Commands (N: executor numbers, as in ``2`` or ``1-5``):
     at SECONDS                                     the clock
     synced [absent=NODE]                           everything has been read
     app PHASE [MESSAGE]                            pending, running, succeeded, failed
-    node NAME [not-ready] [taint=KEY]              the node was read
+    node NAME [not-ready] [leaving] [shutting-down] [taint=KEY]    the node was read
+    events NAME [REASON]                           the node's Events were read
     node NAME gone                                 the node was deleted
     ask N [submission=S]                           Spark asks for executors: gated pods appear
     accept N                                       the API server accepts what was decided, the watch lags
@@ -37,6 +38,7 @@ from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import (
     AnyAction,
     Finish,
+    Inquire,
     Place,
     Remove,
     Rescue,
@@ -111,8 +113,18 @@ class Scenario:
             self.happens(say.node_gone(name, self.clock))
             return
         taints = tuple(filter(None, [taint]))
-        self.nodes[name] = say.node(name, self.clock, ready="not-ready" not in words, taints=taints)
+        self.nodes[name] = say.node(
+            name,
+            self.clock,
+            ready="not-ready" not in words,
+            taints=taints,
+            deleting="leaving" in words,
+            shutting_down="shutting-down" in words,
+        )
         self.happens(self.nodes[name])
+
+    def do_events(self, name: str, *reasons: str) -> None:
+        self.happens(say.explained(name, *reasons, at=self.clock))
 
     def do_ask(self, which: str, submission: str = "") -> None:
         self.submission = submission or self.submission
@@ -211,10 +223,13 @@ def text(action: AnyAction) -> str:
     match action:
         case Place():
             seat = f"seat {action.seat} ({action.seat_pool})"
-            return f"place {action.pod}: {seat} on {action.pool}: {action.reason}"
+            away = f", away from {', '.join(action.avoid)}" if action.avoid else ""
+            return f"place {action.pod}: {seat} on {action.pool}{away}: {action.reason}"
         case Remove():
             unless = " unless it has a node" if action.unless_bound else ""
             return f"remove {action.pod}{unless}: {action.reason}"
+        case Inquire():
+            return f"inquire why {action.node} goes"
         case Rescue():
             return f"rescue {action.pod} from {action.node}"
         case Tell():

@@ -63,7 +63,7 @@ def test_an_interrupted_spot_executor_is_a_loss_with_its_evidence() -> None:
         cause=Cause.SPOT_INTERRUPTION,
         evidence=(
             "pod condition DisruptionTarget: EvictionByEvictionAPI",
-            "node spot-1 has taint karpenter.sh/disrupted",
+            "node spot-1 has taint aws-node-termination-handler/spot-itn (seen 08:01:00Z)",
         ),
         node="spot-1",
     )

@@ -133,15 +133,23 @@ def succeeded(seen: PodFacts, at: float = 0) -> ev.ExecutorObserved:
 # -- nodes
 
 
-def node(name: str, at: float = 0, *, ready: bool = True, taints: tuple[str, ...] = ()) -> ev.NodeObserved:
-    return ev.NodeObserved(
-        at=NOON + at, id=f"nodes/{name}@{at:g}", node=NodeFacts(name=name, ready=ready, taints=taints)
-    )
+def node(name: str, at: float = 0, **facts: Any) -> ev.NodeObserved:
+    return ev.NodeObserved(at=NOON + at, id=f"nodes/{name}@{at:g}", node=NodeFacts(name=name, **facts))
 
 
 def notice(name: str, at: float = 0) -> ev.NodeObserved:
-    """Karpenter announces that it takes the node away."""
-    return node(name, at, taints=("karpenter.sh/disrupted",))
+    """The node termination handler announces a spot interruption."""
+    return node(name, at, taints=("aws-node-termination-handler/spot-itn",))
+
+
+def karpenter(name: str, at: float = 0) -> ev.NodeObserved:
+    """Karpenter deletes the node, for whatever reason."""
+    return node(name, at, taints=("karpenter.sh/disrupted",), deleting=True)
+
+
+def explained(name: str, *reasons: str, at: float = 0, hidden: bool = False) -> ev.NodeExplained:
+    """The node's Events were read."""
+    return ev.NodeExplained(at=NOON + at, id=f"events/{name}@{at:g}", node=name, reasons=reasons, hidden=hidden)
 
 
 def node_gone(name: str, at: float = 0) -> ev.NodeDeleted:

@@ -73,9 +73,12 @@ def test_every_annotation_of_a_played_pod_is_listed() -> None:
 
 
 def test_every_sign_of_an_interruption_is_listed() -> None:
-    text = page("interruptions.md")
-    signs = (*interruption.DISRUPTION_TAINTS, *interruption.KUBELET_REASONS, *interruption.NOT_OF_THE_NODE)
-    assert [sign for sign in signs if sign not in text] == []
+    rows = [
+        [cell.strip() for cell in row]
+        for row in re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \| (.*?) ?\|$", page("interruptions.md"), re.M)
+    ]
+    signs = [[f"`{s.key}`", s.where.value, s.writer, s.meaning.value, acted_on(s)] for s in interruption.SIGNS]
+    assert [sign for sign in signs if sign not in rows] == []
 
 
 def test_every_reason_of_an_event_is_listed() -> None:
@@ -104,6 +107,13 @@ def test_every_cause_is_listed() -> None:
 def test_every_spark_property_is_listed() -> None:
     text = page("interruptions.md")
     assert [name for name in spark_conf.for_spot(5) if f"`{name}`" not in text] == []
+
+
+def acted_on(sign: interruption.Sign) -> str:
+    """What the table says that follows at once."""
+    if sign.proves_gone:
+        return "executors there are rescued"
+    return "executors there leave at once" if sign.announces else ""
 
 
 def first_column(text: str) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_spotmix.core.actions import Place
 from airflow_provider_spotmix.core.pools import KARPENTER, CapacityType, NodeRequirement, Pool
@@ -117,3 +118,20 @@ def test_selectors_and_tolerations_that_are_there_stay() -> None:
 def test_a_pool_known_by_the_absence_of_a_label(affinity: dict[str, Any], expected: list[Any]) -> None:
     patch = Template().patch(pod(affinity=affinity), PLACE, GKE_ON_DEMAND)
     assert paths(patch, "/spec/affinity") == expected
+
+
+def test_nodes_that_go_are_avoided_in_every_term() -> None:
+    away = replace(PLACE, avoid=("n1", "n2"))
+    n1, n2 = ({"key": "metadata.name", "operator": "NotIn", "values": [name]} for name in ("n1", "n2"))
+    terms = [{"matchExpressions": [{"key": "a"}]}, {"matchFields": [{"key": "b"}]}]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    patch = Template().patch(pod(affinity={"nodeAffinity": required}), away, SPOT)
+    assert paths(patch, "/spec/affinity") == [
+        (f"{TERMS}/0/matchFields", [n1, n2]),
+        (f"{TERMS}/1/matchFields/-", n1),
+        (f"{TERMS}/1/matchFields/-", n2),
+    ]
+    (whole,) = paths(Template().patch(pod(), away, GKE_ON_DEMAND), "/spec/affinity")
+    assert whole[1]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] == [
+        {"matchExpressions": [WANTED], "matchFields": [n1, n2]}
+    ]

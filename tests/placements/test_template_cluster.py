@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_spotmix.core.actions import Place
 from airflow_provider_spotmix.core.pools import PRESETS, Pool
@@ -52,11 +53,11 @@ async def gated(kube: Kube, namespace: str, shape: str) -> Pod:
     return await kube.create(PODS, {"metadata": {"generateName": "exec-"}, "spec": spec}, namespace)
 
 
-async def place(kube: Kube, pod: Pod, pool: Pool) -> Pod:
+async def place(kube: Kube, pod: Pod, pool: Pool, avoid: tuple[str, ...] = ()) -> Pod:
     action = Place(
         cause="e", uid=pod.metadata.uid, pod=pod.metadata.name, seat=0, seat_pool="spot", pool=pool.name, reason="why"
     )
-    patch = Template().patch(pod, action, pool)
+    patch = Template().patch(pod, replace(action, avoid=avoid), pool)
     return await kube.patch(PODS, pod.metadata.name, patch, pod.metadata.namespace, kind=PatchType.JSON)
 
 
@@ -74,6 +75,14 @@ async def test_one_patch_tightens_and_ungates(kube: Kube, namespace: str, pool: 
     wanted = {requirement.key for requirement in pool.node_requirements}
     assert all(wanted <= {each["key"] for each in term["matchExpressions"]} for term in required)
     assert bool(required) or not wanted
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_nodes_that_go_are_avoided(kube: Kube, namespace: str, shape: str) -> None:
+    spot, away = PRESETS["karpenter"][0], ("spot-1", "spot-2")
+    after = await place(kube, await gated(kube, namespace, shape), spot, away)
+    terms = after.spec.affinity["nodeAffinity"][_REQUIRED]["nodeSelectorTerms"]
+    assert [[field["values"] for field in term["matchFields"]] for term in terms] == [[["spot-1"], ["spot-2"]]]
 
 
 async def test_a_patch_that_comes_twice_changes_nothing(kube: Kube, namespace: str) -> None:
