@@ -145,14 +145,14 @@ def interrupt(name: str, node: str, signal_name: str, lead: float | None) -> Non
     except KeyboardInterrupt:
         click.echo(f"{node} stays as it is now; {remedy}", err=True)
         raise
-    click.echo(f"{node} is gone; {remedy}")
+    click.echo(f"{node} {SIGNALS[signal_name].outcome}; {remedy}")
 
 
 @lab.command()
 @_NAME
 @click.argument("node")
 def restore(name: str, node: str) -> None:
-    """Start a new machine in place of the NODE that was taken away."""
+    """Start a new machine in place of the NODE that was taken away, or mend the network of one that was cut off."""
     running = Lab.attach(name)
     with progress.for_person().step(f"Starting {node}"):
         running.restore(node)

@@ -52,6 +52,19 @@ class NodesControl:
         """The machine stands still from one moment to the next; its connections stay open."""
         self._call("POST", "/freeze", node=node)
 
+    def cut(self, node: str, what: str) -> None:
+        """Break the network of a node, which runs on with its pods. `what`: cut-from-api, cut-from-pods or cut-off."""
+        self._call("POST", f"/{what}", node=node)
+
+    def mend(self, node: str) -> None:
+        """Make the network of a node whole again; what was held back goes on."""
+        self._call("POST", "/mend", node=node)
+
+    def cuts(self) -> dict[str, str]:
+        """The nodes whose network is broken, and what of it."""
+        answer: dict[str, str] = self._call("GET", "/cuts")
+        return answer
+
     def start(self, node: str) -> None:
         """Start a new machine in place of a dead or frozen one; returns when it is registered."""
         self._call("POST", "/start", node=node)

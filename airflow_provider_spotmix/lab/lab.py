@@ -145,7 +145,7 @@ class Lab:
         signals.play(self.api, self.nodes, node, signal_name, lead_seconds, progress or Silent())
 
     def restore(self, node: str) -> None:
-        """Give an interrupted or dead node's name to a new machine; returns when it is Ready.
+        """Give an interrupted or dead node's name to a new machine, or mend its network; returns when it is Ready.
 
         Raises:
             LabError: there is no such node, or it is as it should be.

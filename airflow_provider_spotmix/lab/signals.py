@@ -49,12 +49,14 @@ class Signal:
         title: for people.
         lead_seconds: what the real thing leaves between its notice and the end.
         play: does it; returns when the node is gone.
+        outcome: what the node then is, for people.
 
     """
 
     title: str
     lead_seconds: float
     play: Callable[[Scene], None]
+    outcome: str = "is gone"
 
 
 def play(
@@ -79,8 +81,12 @@ def play(
 
 
 def restore(api: Api, machines: NodesControl, node: str) -> None:
-    """Start a new machine under the name of one that was taken away, or is being."""
+    """Start a new machine under the name of one that was taken away, or is being, or mend its network."""
     path = f"/api/v1/nodes/{node}"
+    if node in machines.cuts():
+        machines.mend(node)
+        _await_ready(api, node)
+        return
     found = api.find(path)
     if _alive(machines, node):
         if found is not None and not _is_leaving(found):
@@ -92,9 +98,12 @@ def restore(api: Api, machines: NodesControl, node: str) -> None:
     if found is not None:
         _delete_node(api, node)
     machines.start(node)
+    _await_ready(api, node)
 
+
+def _await_ready(api: Api, node: str) -> None:
     def ready() -> bool:
-        body = api.find(path)
+        body = api.find(f"/api/v1/nodes/{node}")
         return body is not None and cluster.node_is_ready(body) and not _is_leaving(body)
 
     wait_until(f"node {node} to be Ready", ready, seconds=30)
@@ -117,6 +126,16 @@ def _node_freeze(scene: Scene) -> None:
     """The machine stands still: who is connected to it waits, because nobody closes the connection."""
     _countdown(scene, "until the machine freezes")
     scene.machines.freeze(scene.node)
+
+
+def _partition(what: str) -> Callable[[Scene], None]:
+    """The machine and its pods run on, but who is elsewhere does not hear of them, nor they of those."""
+
+    def play(scene: Scene) -> None:
+        _countdown(scene, "until the network breaks")
+        scene.machines.cut(scene.node, what)
+
+    return play
 
 
 def _karpenter(scene: Scene) -> None:
@@ -153,6 +172,9 @@ SIGNALS: dict[str, Signal] = {
     "karpenter": Signal("spot interruption, as Karpenter handles it on AWS", 120.0, _karpenter),
     "node-death": Signal("sudden death, without any notice", 0.0, _node_death),
     "node-freeze": Signal("sudden standstill, without any notice", 0.0, _node_freeze),
+    "node-partition": Signal("cut off from everybody, pods run on", 0.0, _partition("cut-off"), "is cut off"),
+    "api-partition": Signal("cut off from the API server", 0.0, _partition("cut-from-api"), "is cut off"),
+    "pod-partition": Signal("its pods are cut off", 0.0, _partition("cut-from-pods"), "is cut off"),
 }
 
 

@@ -38,6 +38,11 @@ func (m *machine) controlAPI(token string) http.Handler {
 	mux.HandleFunc("POST /kill", m.controlNode(m.killNode))
 	mux.HandleFunc("POST /freeze", m.controlNode(m.freezeNode))
 	mux.HandleFunc("POST /start", m.controlNode(m.startNode))
+	mux.HandleFunc("GET /cuts", func(w http.ResponseWriter, _ *http.Request) { answer(w, m.cutRows()) })
+	mux.HandleFunc("POST /mend", m.controlNode(m.mendNode))
+	for _, c := range []cut{cutFromAPI, cutFromPods, cutOff} {
+		mux.HandleFunc("POST /"+string(c), m.controlNode(func(name string) (int, error) { return m.cutNode(name, c) }))
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {

@@ -6,11 +6,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"spotmix.io/lab/cmd/procnode/netcut"
 	"spotmix.io/lab/cmd/procnode/sandbox"
 )
 
 // The provider's word about a machine holds for later processes of its node too: it is a file, machines/NAME. None
-// stands for a machine that is well.
+// stands for a machine that is well; a [cut] for one whose network is not.
 const (
 	alive  = ""
 	dead   = "dead"
@@ -40,7 +41,7 @@ func (m *machine) fate(name string) string {
 
 // keepFrozen takes over a node that an earlier process has frozen: its port takes connections, its processes stand still.
 func (m *machine) keepFrozen(def NodeConfig) error {
-	n := &node{machine: m, def: def, frozen: newEvent(), cancel: func() {}}
+	n := &node{machine: m, def: def, frozen: newEvent(), gate: netcut.NewGate(), cancel: func() {}}
 	n.pods = newPodController(n)
 	n.frozen.set()
 	if err := n.listen(); err != nil {

@@ -41,6 +41,7 @@ type machine struct {
 	stateDir       string
 	hosts          *hostsFile
 	kubeletClients kubeletClients
+	partition      partition
 
 	mu    sync.Mutex
 	nodes map[string]*node // those that live
@@ -134,14 +135,16 @@ func prepare(f flags) (*machine, string, error) {
 		return nil, "", err
 	}
 	m := &machine{cfg: cfg, access: access, client: client, kubeletClients: clients, nodes: map[string]*node{}}
+	m.partition.machine = m
 	return m, token, m.prepareState(f.stateDir)
 }
 
 // clientOf acts as a node: the API server lets it do what a kubelet may, for its own node and pods.
 // https://kubernetes.io/docs/reference/access-authn-authz/node/
-func (m *machine) clientOf(name string) (kubernetes.Interface, error) {
+func (m *machine) clientOf(n *node) (kubernetes.Interface, error) {
 	access := rest.CopyConfig(m.access)
-	access.Impersonate = rest.ImpersonationConfig{UserName: "system:node:" + name, Groups: []string{"system:nodes"}}
+	access.Dial = n.gate.DialContext
+	access.Impersonate = rest.ImpersonationConfig{UserName: "system:node:" + n.def.Name, Groups: []string{"system:nodes"}}
 	return kubernetes.NewForConfig(access)
 }
 
@@ -163,9 +166,11 @@ func (a *APIServer) complete(access *rest.Config) error {
 	return err
 }
 
-// beginNode lets a node be what it was before this process: dead, frozen, or alive.
+// beginNode lets a node be what it was before this process: dead, frozen, alive, or alive behind a broken network. The
+// network is whole for as long as it takes to take over the node's pods.
 func (m *machine) beginNode(ctx context.Context, def NodeConfig) error {
-	switch m.fate(def.Name) {
+	fate := m.fate(def.Name)
+	switch fate {
 	case dead:
 		m.purge(func(r podRecord) bool { return r.Node == def.Name }) // what was left when its death was cut short
 		return nil
@@ -176,7 +181,11 @@ func (m *machine) beginNode(ctx context.Context, def NodeConfig) error {
 		return err
 	}
 	slog.Info("node is registered", "node", def.Name, "ip", def.IP)
-	return nil
+	if fate == alive {
+		return nil
+	}
+	_, err := m.cutNode(def.Name, cut(fate))
+	return err
 }
 
 // prepareState makes the state directory, and removes from it what belongs to no node any more.

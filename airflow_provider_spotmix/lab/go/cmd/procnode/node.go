@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	clientcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
+	"spotmix.io/lab/cmd/procnode/netcut"
 )
 
 // The kubelet's port, and its heartbeats made four times as frequent: a rehearsal should not wait for a dead node.
@@ -53,16 +54,20 @@ type node struct {
 	server  *http.Server
 	ready   <-chan struct{}
 	frozen  *event
+	gate    *netcut.Gate    // between the node and the API server, both ways
+	cut     cut             // guarded by partition.mu
+	left    <-chan struct{} // closed when this process does nothing for the node any more
 }
 
 // startNode registers a node, takes over the pods that an earlier process of it ran, and begins to run what is bound to
 // it. begin bounds the takeover, not the node's life.
 func startNode(begin context.Context, m *machine, def NodeConfig) (*node, error) {
-	client, err := m.clientOf(def.Name)
+	n := &node{machine: m, def: def, frozen: newEvent(), gate: netcut.NewGate()}
+	client, err := m.clientOf(n)
 	if err != nil {
 		return nil, err
 	}
-	n := &node{machine: m, def: def, client: client, frozen: newEvent()}
+	n.client = client
 	n.pods = newPodController(n)
 	controller, err := vk.NewNodeController(vk.NaiveNodeProvider{}, n.object(), client.CoreV1().Nodes(),
 		vk.WithNodeEnableLeaseV1WithRenewInterval(client.CoordinationV1().Leases(corev1.NamespaceNodeLease), leaseSeconds, leaseInterval),
@@ -75,7 +80,7 @@ func startNode(begin context.Context, m *machine, def NodeConfig) (*node, error)
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	n.cancel = cancel
+	n.cancel, n.left = cancel, ctx.Done()
 	n.sink = record.NewBroadcaster(record.WithContext(ctx))
 	n.sink.StartRecordingToSink(&clientcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
 	n.events = n.sink.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "procnode", Host: def.Name})
@@ -105,7 +110,7 @@ func (n *node) listen() error {
 		Handler: n.kubeletAPI(), ReadHeaderTimeout: 10 * time.Second,
 		TLSConfig: n.machine.kubeletClients.serverConfig(certificate),
 	}
-	go func() { _ = n.server.ServeTLS(listener, "", "") }() // ends with Close
+	go func() { _ = n.server.ServeTLS(n.gate.Listener(listener), "", "") }() // ends with Close
 	return nil
 }
 
@@ -113,6 +118,7 @@ func (n *node) listen() error {
 func (n *node) leave() {
 	n.cancel()
 	_ = n.server.Close()
+	n.gate.Close()
 }
 
 // die is what a power cut is to a node: from one moment to the next no heartbeat, no kubelet API, no process, and no
