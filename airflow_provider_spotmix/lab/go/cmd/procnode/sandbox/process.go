@@ -119,7 +119,10 @@ func (l *Launcher) Adopt(dir string) (*Process, error) {
 			continue
 		}
 		shim, err := openPID(p.running.Shim)
-		if err != nil || !shimLives(dir) { // it lived after its number was looked up: the number was its own
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			return nil, fmt.Errorf("open the shim's process: %w", err)
+		}
+		if err != nil || !shimLives(dir) { // only if it lives now, its number was its own until now
 			continue
 		}
 		p.first = p.openFirst()
@@ -138,9 +141,12 @@ func (l *Launcher) Adopt(dir string) (*Process, error) {
 
 // openPID opens a process by its number. The descriptor stays that process's, whoever gets the number next.
 func openPID(pid int) (*os.File, error) {
-	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // so that no thread waits for its end
+		return nil, errors.Join(err, unix.Close(fd))
 	}
 	return os.NewFile(uintptr(fd), "process "+strconv.Itoa(pid)), nil
 }
