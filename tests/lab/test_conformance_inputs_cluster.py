@@ -20,6 +20,7 @@ CONFIG_MAP = "concepts/configuration/configmap/"
 SECRET = "concepts/configuration/secret/"
 VOLUMES = "concepts/storage/volumes/"
 PROJECTED = "concepts/storage/projected-volumes/"
+SECURITY = "tasks/configure-pod-container/security-context/"
 DEPENDENT = "tasks/inject-data-application/define-interdependent-environment-variables/"
 
 LIMITED = {"limits": {"cpu": "1500m", "memory": "64Mi"}, "requests": {"cpu": "250m", "memory": "32Mi"}}
@@ -116,6 +117,35 @@ CASES = [
         "env-missing-key-waits",
         CONFIG_MAP,
         pod("", env=env(A={"configMapKeyRef": {"name": "settings", "key": "none"}})),
+        {"phase": "Pending", "main": "Waiting CreateContainerConfigError"},
+    ),
+    # security context
+    Case(
+        "user-and-group",
+        SECURITY,
+        pod(
+            "id -u; id -g; whoami; touch /mnt/v/f; stat -c '%u %g' /mnt/v/f",
+            securityContext={"runAsUser": 98765},
+            **mounted({"name": "v", "emptyDir": {}}, securityContext={"runAsUser": 4, "runAsGroup": 3000}),
+        ),
+        SUCCEEDED,
+        "98765\n3000\nuser98765\n98765 3000\n",
+    ),
+    Case(
+        "read-only-root",
+        SECURITY,
+        pod(
+            "for f in /f /tmp/f /mnt/v/f; do touch $f 2>/dev/null && echo $f; done; grep NoNewPrivs /proc/self/status",
+            securityContext={"readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False},
+            **mounted({"name": "v", "emptyDir": {}}),
+        ),
+        SUCCEEDED,
+        "/mnt/v/f\nNoNewPrivs:\t1\n",
+    ),
+    Case(
+        "root-is-refused-where-it-must-not-be",
+        SECURITY,
+        pod("", spec={"securityContext": {"runAsNonRoot": True}}),
         {"phase": "Pending", "main": "Waiting CreateContainerConfigError"},
     ),
     # volumes

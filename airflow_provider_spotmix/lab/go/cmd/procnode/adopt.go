@@ -58,6 +58,15 @@ func (p *pod) save() {
 	}
 }
 
+// removeFiles removes the pod's directory. Nothing is saved into it meanwhile or afterwards.
+func (p *pod) removeFiles() {
+	p.saveMu.Lock()
+	defer p.saveMu.Unlock()
+	if err := os.RemoveAll(p.dir); err != nil {
+		slog.Warn("remove the pod's files", "pod", p.key(), "error", err)
+	}
+}
+
 func (p *pod) record() podRecord {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -27,6 +27,7 @@ func podOnNode(t *testing.T, policy corev1.RestartPolicy) *pod {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(p.removeFiles)
 	return p
 }
 

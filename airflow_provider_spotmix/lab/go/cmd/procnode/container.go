@@ -251,7 +251,11 @@ func (c *container) start(ctx context.Context, volumes map[string]string) error 
 	if len(args) == 0 {
 		return &waitReason{"CreateContainerError", errors.New("neither the container nor its image names a command")}
 	}
-	own, root, err := p.prepareOwn(c.dir(c.attempts))
+	rights, err := rightsOf(p.object(), &c.spec)
+	if err != nil {
+		return &waitReason{"CreateContainerConfigError", err}
+	}
+	own, root, err := p.prepareOwn(c.dir(c.attempts), rights)
 	if err != nil {
 		return &waitReason{"CreateContainerError", err}
 	}
@@ -265,6 +269,7 @@ func (c *container) start(ctx context.Context, volumes map[string]string) error 
 	}
 	return c.launch(sandbox.Spec{
 		Hostname: p.hostname(), Root: root, Mounts: mounts, Dir: workdir, Args: args, Env: sortedEnv(env),
+		User: rights.user, ReadOnlyRoot: rights.readOnlyRoot, NoNewPrivileges: rights.noNewPrivileges,
 	})
 }
 
@@ -324,17 +329,27 @@ func (c *container) dir(attempt int) string {
 }
 
 // prepareOwn makes the files and directories of one attempt; each starts with fresh ones, as a new container does.
-func (p *pod) prepareOwn(dir string) (ownFiles, string, error) {
+func (p *pod) prepareOwn(dir string, r rights) (ownFiles, string, error) {
 	own := ownFiles{
 		hosts: p.node.machine.hosts.path, hostname: filepath.Join(dir, "hostname"),
-		tmp: filepath.Join(dir, "tmp"), terminationLog: filepath.Join(dir, "termination-log"),
+		terminationLog: filepath.Join(dir, "termination-log"),
 	}
 	root := filepath.Join(dir, "root")
-	return own, root, errors.Join(
-		makeDir(dir, 0o755), makeDir(root, 0o755), makeDir(own.tmp, 0o777|os.ModeSticky),
+	err := errors.Join(
+		makeDir(dir, 0o755), makeDir(root, 0o755),
 		os.WriteFile(own.hostname, []byte(p.hostname()+"\n"), 0o644),
 		os.WriteFile(own.terminationLog, nil, 0o666),
 	)
+	if !r.readOnlyRoot { // of which /tmp is a part
+		own.tmp = filepath.Join(dir, "tmp")
+		err = errors.Join(err, makeDir(own.tmp, 0o777|os.ModeSticky))
+	}
+	users, failed := r.users()
+	if users != nil {
+		own.passwd = filepath.Join(dir, "passwd")
+		failed = os.WriteFile(own.passwd, users, 0o644)
+	}
+	return own, root, errors.Join(err, failed)
 }
 
 func (c *container) exitMessage(exit sandbox.Exit) string {

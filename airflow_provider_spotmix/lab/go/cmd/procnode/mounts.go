@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -17,14 +18,19 @@ var etcOwn = []string{"hosts", "hostname", "resolv.conf"}
 // ownFiles are the host paths of what one attempt to run a container needs apart from volumes and image.
 type ownFiles struct {
 	hosts, hostname string // /etc/hosts (shared by all pods) and /etc/hostname
-	tmp             string // /tmp, on disk: Spark writes much there
+	tmp             string // /tmp, on disk: Spark writes much there; empty: in the root
+	passwd          string // /etc/passwd; empty: the host's
 	terminationLog  string // where terminationMessagePath points
 }
 
 // planMounts lists how a container's root is built: the host's programs, its /etc, the image's tree, then volumes, the
 // outer before the inner. volumes are host paths by volume name; subPathExpr is expanded with env.
 func planMounts(c *corev1.Container, im *Image, own ownFiles, volumes, env map[string]string) ([]sandbox.Mount, error) {
-	etc, err := sandbox.Spread("/etc", "/etc", etcOwn...)
+	skip := etcOwn
+	if own.passwd != "" {
+		skip = append(slices.Clone(skip), "passwd")
+	}
+	etc, err := sandbox.Spread("/etc", "/etc", skip...)
 	if err != nil {
 		return nil, err
 	}
@@ -32,8 +38,13 @@ func planMounts(c *corev1.Container, im *Image, own ownFiles, volumes, env map[s
 	mounts = append(mounts,
 		sandbox.Mount{Kind: sandbox.Bind, Source: own.hosts, Target: "/etc/hosts", ReadOnly: true},
 		sandbox.Mount{Kind: sandbox.Bind, Source: own.hostname, Target: "/etc/hostname", ReadOnly: true},
-		sandbox.Mount{Kind: sandbox.Bind, Source: own.tmp, Target: "/tmp"},
 	)
+	if own.passwd != "" {
+		mounts = append(mounts, sandbox.Mount{Kind: sandbox.Bind, Source: own.passwd, Target: "/etc/passwd", ReadOnly: true})
+	}
+	if own.tmp != "" {
+		mounts = append(mounts, sandbox.Mount{Kind: sandbox.Bind, Source: own.tmp, Target: "/tmp"})
+	}
 	// Often a link to where containers have nothing; bound, so that names of the outside resolve as on the host.
 	if resolv, err := filepath.EvalSymlinks("/etc/resolv.conf"); err == nil {
 		mounts = append(mounts, sandbox.Mount{Kind: sandbox.Bind, Source: resolv, Target: "/etc/resolv.conf", ReadOnly: true})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -132,9 +131,7 @@ func (p *pod) live(ctx context.Context) {
 	case <-ctx.Done():
 	case <-p.forced.done(): // its API object is gone
 		p.node.pods.forget(p)
-		if err := os.RemoveAll(p.dir); err != nil {
-			slog.Warn("remove the pod's files", "pod", p.key(), "error", err)
-		}
+		p.removeFiles()
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // childName is argv[0] of a container's first process until it becomes the command.
@@ -38,7 +40,7 @@ func startChild(s Spec, rootless bool, stdout, stderr io.Writer, fork func(*exec
 	cmd.Args = []string{childName}
 	cmd.Env = []string{}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	cmd.SysProcAttr = attributes(rootless)
+	cmd.SysProcAttr = attributes(s.User, rootless)
 	cmd.WaitDelay = outputDelay
 	message, err := forkWithInput(cmd, plan, fork) // the message ends when the first process becomes the command, or ends
 	if cmd.Process == nil {
@@ -55,16 +57,21 @@ func startChild(s Spec, rootless bool, stdout, stderr io.Writer, fork func(*exec
 	return &child{cmd: cmd, namespace: namespaceOf(cmd.Process.Pid)}, nil
 }
 
-func attributes(rootless bool) *syscall.SysProcAttr {
+// attributes puts a container with a user of its own into a user namespace, even if root makes it.
+func attributes(user *User, rootless bool) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{
 		Setsid:     true,
 		Pdeathsig:  syscall.SIGKILL,
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
 	}
-	if rootless {
+	if rootless || user != nil {
+		uid, gid := user.ids()
 		a.Cloneflags |= syscall.CLONE_NEWUSER
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: os.Geteuid(), Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: os.Getegid(), Size: 1}}
+		if uid != 0 { // else the rights in the namespace would end with the re-execution, which has the root to build
+			a.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+		}
 	}
 	return a
 }

@@ -66,12 +66,34 @@ func becomeContainer() error {
 	if len(spec.Args) == 0 {
 		return nil
 	}
+	if err := settle(spec); err != nil {
+		return err
+	}
 	path, err := lookPath(spec.Args[0], spec.Env)
 	if err != nil {
 		return err
 	}
 	if err := unix.Exec(path, spec.Args, spec.Env); err != nil {
 		return fmt.Errorf("exec %s: %w", path, err)
+	}
+	return nil
+}
+
+// settle gives up what only building the root needed.
+func settle(spec Spec) error {
+	if spec.ReadOnlyRoot {
+		flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV)
+		if err := unix.Mount("", "/", "", flags, ""); err != nil {
+			return fmt.Errorf("make the root read-only: %w", err)
+		}
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("give up capabilities: %w", err)
+	}
+	if spec.NoNewPrivileges {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("allow no new privileges: %w", err)
+		}
 	}
 	return nil
 }

@@ -232,7 +232,7 @@ func (p *Process) Signal(s syscall.Signal) {
 // nsenter and, because it holds the terminal group, what nsenter started.
 func (p *Process) Enter(ctx context.Context, args ...string) *exec.Cmd {
 	flags := []string{"--target", strconv.Itoa(p.PID()), "--mount", "--pid", "--uts", "--ipc", "--root", "--wd"}
-	if p.launcher.rootless {
+	if p.running.UserSpace {
 		flags = append(flags, "--user", "--preserve-credentials")
 	}
 	cmd := exec.CommandContext(ctx, p.launcher.nsenter, append(append(flags, "--"), args...)...)

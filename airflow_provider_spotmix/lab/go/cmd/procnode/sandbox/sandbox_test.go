@@ -93,6 +93,48 @@ func TestContainerSeesItsOwnWorld(t *testing.T) {
 	}
 }
 
+func TestAUserOfItsOwn(t *testing.T) {
+	host := t.TempDir()
+	spec := shell(t, "id -u; id -g; touch /data/f; stat -c '%u %g' /data/f; grep CapEff /proc/self/status | cut -f2; : > /run/ready; exec sleep 1000",
+		Mount{Kind: Bind, Source: host, Target: "/data"})
+	spec.User = &User{UID: 185, GID: 3000}
+	keep := keeper(t)
+	p, err := launcher(t).Start(spec, keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { p.Signal(syscall.SIGKILL); p.Wait() }()
+	entered, err := p.Enter(t.Context(), "sh", "-c", "until [ -e /run/ready ]; do sleep 0.01; done; id -u; grep CapEff /proc/self/status | cut -f2").Output()
+	if want := "185\n0000000000000000\n"; string(entered) != want || err != nil {
+		t.Errorf("entered: got %q, %v, want %q", entered, err, want)
+	}
+	if got, want := logText(t, keep), "185\n3000\n185 3000\n0000000000000000\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	info, err := os.Stat(filepath.Join(host, "f"))
+	if err != nil || int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+		t.Errorf("outside the file is not ours: %+v, %v", info, err)
+	}
+}
+
+func TestAHardenedContainer(t *testing.T) {
+	host := t.TempDir()
+	for _, user := range []*User{nil, {UID: 185}} {
+		spec := shell(t, "for f in /f /tmp/f /etc/f /data/f; do touch $f 2>/dev/null && echo $f; done; grep NoNewPrivs /proc/self/status | cut -f2",
+			Mount{Kind: Bind, Source: host, Target: "/data"})
+		spec.User, spec.ReadOnlyRoot, spec.NoNewPrivileges = user, true, true
+		keep := keeper(t)
+		p, err := launcher(t).Start(spec, keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Wait()
+		if got, want := logText(t, keep), "/data/f\n1\n"; got != want {
+			t.Errorf("user %+v: got %q, want %q", user, got, want)
+		}
+	}
+}
+
 func TestMountsLandInsideTheRoot(t *testing.T) {
 	host := t.TempDir()
 	if err := os.WriteFile(filepath.Join(host, "f"), []byte("host"), 0o644); err != nil {

@@ -49,6 +49,7 @@ type running struct {
 	Namespace string    `json:"namespace"`
 	StartedAt time.Time `json:"startedAt"`
 	Env       []string  `json:"env"`
+	UserSpace bool      `json:"userSpace"` // it has a user namespace of its own
 }
 
 // beShim runs a container from its start to its end.
@@ -82,6 +83,7 @@ func beShim() error {
 	}
 	err = plan.Keep.write(runningFile, running{
 		Shim: os.Getpid(), PID: c.cmd.Process.Pid, Namespace: c.namespace, StartedAt: time.Now(), Env: plan.Spec.Env,
+		UserSpace: plan.Rootless || plan.Spec.User != nil,
 	})
 	if err != nil {
 		return err

@@ -32,6 +32,24 @@ type Spec struct {
 	Dir      string   `json:"dir"`  // working directory; made if missing; default /
 	Args     []string `json:"args"` // the command, looked up in PATH of Env; none: build the root and exit 0 (a trial)
 	Env      []string `json:"env"`  // NAME=value, the whole environment
+
+	User            *User `json:"user,omitempty"`            // default: root
+	ReadOnlyRoot    bool  `json:"readOnlyRoot,omitempty"`    // what is no mount of its own cannot be written to
+	NoNewPrivileges bool  `json:"noNewPrivileges,omitempty"` // no program gives more rights than its caller has
+}
+
+// User is who a container's processes are, inside. Outside they are the calling program's user all the same, and inside
+// that user's files are theirs: nobody needs to be root for it, and nothing changes its owner.
+type User struct {
+	UID int `json:"uid"`
+	GID int `json:"gid"`
+}
+
+func (u *User) ids() (uid, gid int) {
+	if u == nil {
+		return 0, 0
+	}
+	return u.UID, u.GID
 }
 
 // hostnameLimit is __NEW_UTS_LEN of Linux less one, as the kubelet cuts it.
