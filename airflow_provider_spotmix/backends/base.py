@@ -49,6 +49,9 @@ class Backend(Protocol):
     def executor_request(self, manifest: Mapping[str, Any]) -> ExecutorRequest:
         """Read what each executor requests; raise `InvalidInputError` when that cannot be read."""
 
+    def properties(self, manifest: Mapping[str, Any]) -> dict[str, str]:
+        """Read the Spark properties that the manifest sets."""
+
     def part(self, manifest: Mapping[str, Any], part: Part) -> dict[str, Any]:
         """Return one group's part of the manifest.
 

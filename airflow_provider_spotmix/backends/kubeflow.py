@@ -24,7 +24,7 @@ from airflow_provider_spotmix.manifests import executor_request as request
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.manifests.part import ExecutorCount, Part
 from airflow_provider_spotmix.manifests.pod_template import driver_template, executor_template
-from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD
+from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD, dangers
 
 # Fields of the CR that the operator passes on as Spark properties.
 _REQUEST_FIELDS = {
@@ -85,6 +85,10 @@ class Kubeflow:
                 properties[name], fields[name] = str(value), field
         return request.executor_request(properties, language=_language(spec), fields=fields)
 
+    def properties(self, manifest: Mapping[str, Any]) -> dict[str, str]:
+        """Read ``spec.sparkConf``."""
+        return checks.conf(manifest)
+
     def render(self, manifest: Mapping[str, Any], overlay: Overlay) -> dict[str, Any]:
         """Add the overlay to the CR; the pod templates carry what concerns pods, so no webhook is needed."""
         checks.check_driver(manifest, overlay.driver_pool)
@@ -116,16 +120,19 @@ class Kubeflow:
         return result
 
     def warnings(self, manifest: Mapping[str, Any]) -> list[str]:
-        """Warn of a short life after the end: it takes the outcome along when nobody was connected meanwhile."""
+        """Warn of dangerous Spark properties, and of a short life after the end.
+
+        That takes the outcome along when nobody was connected meanwhile.
+        """
         seconds = manifest["spec"].get("timeToLiveSeconds")
         if not isinstance(seconds, int) or not 0 < seconds < SHORT_LIFE_SECONDS:
-            return []
+            return dangers(checks.conf(manifest))
         said = (
             f"spec.timeToLiveSeconds is {seconds}: when no triggerer runs for longer than that after the application's"
             " end, its outcome may be lost with it; leave it out (the task deletes the application by itself) or set"
             f" {SHORT_LIFE_SECONDS} or more"
         )
-        return [said]
+        return [*dangers(checks.conf(manifest)), said]
 
     def part(self, manifest: Mapping[str, Any], part: Part) -> dict[str, Any]:
         """Give a group its executors, its overrides, its arguments and its environment variables."""

@@ -32,15 +32,21 @@ from airflow_provider_spotmix.fleet.checks import (
 from airflow_provider_spotmix.manifests import labels, spark_conf
 from airflow_provider_spotmix.manifests.identity import GroupNames, Identity, application_name, own_suffix
 from airflow_provider_spotmix.manifests.overlay import Overlay
+from airflow_provider_spotmix.manifests.part import ExecutorCount
 from airflow_provider_spotmix.placements import placement as placement_named
 from airflow_provider_spotmix.placements.base import Draft, Groups
 
 
 class FleetPlan(Struct, frozen=True, kw_only=True):
-    """What to submit, and the spec by which it is then looked after."""
+    """What to submit, and the spec by which it is then looked after.
+
+    ``added``: Spark properties that the first application gets; ``kept``: those that it would, but a person set them.
+    """
 
     spec: FleetSpec
     applications: tuple[dict[str, Any], ...]
+    added: dict[str, str] = {}
+    kept: dict[str, str] = {}
 
 
 def plan_fleet(
@@ -124,11 +130,18 @@ def plan_fleet(
     if controller == AGENT:
         annotations[labels.INPUT] += f"-{AGENT}"  # one that nobody's trigger looks after is not the same
         annotations[labels.PLAN] = msgspec.json.encode(complete).decode()
-    rendered = tuple(
-        api.render(each, _overlay(draft, app, spec, annotations, object_labels or {}))
+    overlays = [
+        _overlay(draft, app, spec, annotations, object_labels or {}, _most(api.executor_count(each)))
         for each, draft, app in zip(manifests, drafts, spec.applications, strict=True)
+    ]
+    rendered = tuple(api.render(each, overlay) for each, overlay in zip(manifests, overlays, strict=True))
+    given = api.properties(manifests[0])
+    return FleetPlan(
+        spec=complete,
+        applications=rendered,
+        added={name: value for name, value in api.properties(rendered[0]).items() if name not in given},
+        kept={name: given[name] for name in overlays[0].spark_conf if name in given},
     )
-    return FleetPlan(spec=complete, applications=rendered)
 
 
 def of_fleet(spec: FleetSpec, fleet_id: str) -> FleetSpec:
@@ -146,6 +159,11 @@ def _digest(*given: object) -> str:
     """Tells whether two tries would submit the same. What changes from try to try (labels, identity) is no part."""
     text = json.dumps(msgspec.to_builtins(given), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _most(count: ExecutorCount) -> int | None:
+    """How many executors there may be at once; None when nothing limits them."""
+    return count.maximum if count.dynamic else count.initial
 
 
 def _first_attempt(api: Backend, draft: Draft, manifest: Mapping[str, Any], name: str) -> ApplicationSpec:
@@ -221,6 +239,7 @@ def _overlay(
     spec: FleetSpec,
     annotations: dict[str, str],
     object_labels: Mapping[str, str],
+    most: int | None,
 ) -> Overlay:
     grace_seconds = spark_conf.grace_seconds(spec.pools)
     return Overlay(
@@ -231,6 +250,6 @@ def _overlay(
         executor_gates=draft.executor_gates,
         executor_pool=spec.pool(draft.pool) if draft.pool else None,
         driver_pool=spec.pool(spec.fallback_pool),
-        spark_conf=spark_conf.for_spot(app.executors, grace_seconds),
+        spark_conf=spark_conf.for_spot(most, grace_seconds),
         grace_seconds=grace_seconds,
     )

@@ -46,9 +46,9 @@ async def submit(kube: Kube, plan: FleetPlan, *, tell: Tell) -> None:
     """
     created: list[str] = []
     seconds = {second.replaces: second.name for second in plan.spec.second_attempts}
-    for manifest in plan.applications:
-        for said in backend(plan.spec.backend).warnings(manifest):
-            tell(said, True)
+    warnings = (said for manifest in plan.applications for said in backend(plan.spec.backend).warnings(manifest))
+    for said in dict.fromkeys(warnings):
+        tell(said, True)
     try:
         for manifest in plan.applications:
             name = manifest["metadata"]["name"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from airflow_provider_spotmix.fleet.plan import FleetPlan, plan_fleet
@@ -43,7 +43,7 @@ def plan(
     chosen = hook.choose({name: getattr(task, name) for name in ARGUMENTS})
     for name, (value, origin) in chosen.origins.items():
         tell("%s = %s (from %s)", name, value, origin)
-    return plan_fleet(
+    found = plan_fleet(
         as_arguments_say(application.manifest, task.task_id, image=task.image, code_path=task.code_path),
         identity=identity(context),
         mix=chosen.mix,
@@ -60,3 +60,11 @@ def plan(
         keep=not task.delete_on_termination,
         is_name_unique=task.random_name_suffix,
     )
+    tell("Spark properties against interruptions: %s", _listed(found.added))
+    if found.kept:
+        tell("Spark properties that stay as the application has them: %s", _listed(found.kept))
+    return found
+
+
+def _listed(properties: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(properties.items()))

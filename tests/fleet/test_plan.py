@@ -120,3 +120,22 @@ def test_the_application_says_exactly_whose_it_is(keep: bool) -> None:
 @pytest.mark.parametrize("text", ["", "etl", "[]", '{"dag_id": "etl"}', '{"dag_id": 1, "task_id": "a", "run_id": "b"}'])
 def test_what_somebody_else_has_written_is_nobodys_task(text: str) -> None:
     assert TaskRef.read(text) is None
+
+
+def test_spark_properties_are_added_and_a_persons_own_are_kept() -> None:
+    manifest = application()
+    manifest["spec"]["sparkConf"] = {"spark.task.maxFailures": "3", "spark.eventLog.enabled": "true"}
+    found = plan(manifest)
+    assert found.kept == {"spark.task.maxFailures": "3"}
+    assert found.added["spark.executor.maxNumFailures"] == "50"
+    assert not found.added.keys() & manifest["spec"]["sparkConf"].keys()
+    assert found.applications[0]["spec"]["sparkConf"] == {**found.added, **manifest["spec"]["sparkConf"]}
+
+
+def test_the_budget_of_failures_counts_the_executors_that_there_may_be() -> None:
+    manifest = application()
+    dynamic = {"spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.initialExecutors": "2"}
+    manifest["spec"]["sparkConf"] = {**dynamic, "spark.dynamicAllocation.maxExecutors": "30"}
+    assert plan(manifest).added["spark.executor.maxNumFailures"] == "300"
+    manifest["spec"]["sparkConf"] = dynamic
+    assert "spark.executor.maxNumFailures" not in plan(manifest).added

@@ -133,6 +133,7 @@ class Case:
         check: fails if the story is not as the page says.
         fleet: whether our controller looks after it.
         remembers: whether its driver has a directory /memory that outlives it.
+        ends: state in which the application ends.
         act: called now and then while the application runs, until it returns True.
 
     """
@@ -143,6 +144,7 @@ class Case:
     check: Callable[[Story], None]
     fleet: bool = False
     remembers: bool = False
+    ends: str = "COMPLETED"
     act: Callable[[Running], bool] = lambda _: True
 
 

@@ -88,6 +88,23 @@ def check_nothing_happened(story: Story) -> None:
     assert "Lost executor" not in story.driver_log
 
 
+def check_storm(story: Story) -> None:
+    """Nobody has deleted them, so Spark charges each to the job: more than its default budget of 4, less than ours."""
+    doomed = story.pods("executor")[:LOST]
+    assert [pod["status"]["phase"] for pod in doomed] == ["Failed"] * LOST
+    assert f"RESULT ok, {LOST} executors were lost" in story.driver_log
+    report = story.fleet_report()
+    assert (report.result, len(report.failures)) == ("succeeded", LOST)
+
+
+def check_storm_without_us(story: Story) -> None:
+    assert "Max number of executor failures (4) reached" in story.driver_log
+    assert [exit_of(pod) for pod in story.pods("driver")] == ["Error 11"]
+
+
+# More executors than two, with Spark's defaults, may lose.
+LOST = 6
+
 CASES = [
     Case(
         "pi",
@@ -135,6 +152,20 @@ CASES = [
         check_out_of_memory,
         fleet=True,
     ),
+    Case(
+        "a-storm-ends-a-healthy-job",
+        SPARK + "configuration.html#spark-properties",  # spark.executor.maxNumFailures
+        application("/opt/tests/storm.py", (str(LOST),)),
+        check_storm_without_us,
+        ends="FAILED",
+    ),
+    Case(
+        "a-storm-does-not-end-a-fleet",
+        SPARK + "configuration.html#spark-properties",
+        application("/opt/tests/storm.py", (str(LOST),)),
+        check_storm,
+        fleet=True,
+    ),
 ]
 
 
@@ -149,5 +180,5 @@ def test_spark_keeps_its_promises(stories: dict[str, Story | BaseException], cas
     story = stories[case.name]
     if isinstance(story, BaseException):
         raise story
-    assert story.state == "COMPLETED", story.driver_log[-3000:]
+    assert story.state == case.ends, story.driver_log[-3000:]
     case.check(story)

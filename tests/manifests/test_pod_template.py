@@ -73,3 +73,34 @@ def test_an_executor_may_take_as_long_to_leave_as_its_cloud_grants(pools: tuple[
     assert spark_conf.grace_seconds(pools) == seconds
     conf = spark_conf.for_spot(5, seconds)
     assert conf["spark.executor.decommission.killInterval"] == f"{seconds}s"
+
+
+def test_the_budget_of_failures_is_never_less_than_spark_gives() -> None:
+    """Where nothing limits dynamic allocation, Spark's own is without limit."""
+    budgets = {most: spark_conf.for_spot(most).get(spark_conf.FAILURES) for most in (1, 5, 100, None)}
+    assert budgets == {1: "20", 5: "50", 100: "1000", None: None}
+
+
+@pytest.mark.parametrize(
+    ("properties", "said"),
+    [
+        pytest.param({}, [], id="nothing-set"),
+        pytest.param(spark_conf.for_spot(5), [], id="ours"),
+        pytest.param({"spark.task.maxFailures": "4"}, [], id="spark's-own"),
+        pytest.param({"spark.task.maxFailures": "1"}, ["spark.task.maxFailures is 1: fewer"], id="tasks"),
+        pytest.param(
+            {"spark.executor.maxNumFailures": "1"}, ["spark.executor.maxNumFailures is 1: fewer"], id="losses"
+        ),
+        pytest.param(
+            {"spark.stage.maxConsecutiveAttempts": "2"}, ["spark.stage.maxConsecutiveAttempts is 2"], id="stages"
+        ),
+        pytest.param(
+            {"spark.decommission.enabled": "False"}, ["spark.decommission.enabled is False"], id="decommission"
+        ),
+        pytest.param({"spark.task.maxFailures": "many"}, [], id="nothing-that-spark-reads"),
+    ],
+)
+def test_what_makes_interruptions_dangerous_is_told(properties: dict[str, str], said: list[str]) -> None:
+    found = spark_conf.dangers(properties)
+    assert len(found) == len(said)
+    assert all(each.startswith(start) for each, start in zip(found, said, strict=True))
