@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import breaker, fallback, notice
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, Topic
+from airflow_provider_spotmix.core.actions import AnyAction, Remove, Topic
 from airflow_provider_spotmix.core.groups import (
     DELETED,
     find_starved,
@@ -29,7 +29,7 @@ from airflow_provider_spotmix.core.groups import (
     resubmit_lost,
     take_back,
 )
-from airflow_provider_spotmix.core.recovery import how_it_ended, infer_losses, rescue, rescue_all
+from airflow_provider_spotmix.core.recovery import how_it_ended, infer_losses, rescue, rescue_all, rescue_driver
 from airflow_provider_spotmix.core.seats import (
     explain_vacancies,
     fill_vacancy,
@@ -72,6 +72,7 @@ def decide(state: FleetState, event: ev.AnyEvent) -> Decision:
 
 def _executor_observed(turn: Turn, event: ev.ExecutorObserved) -> None:
     if not _enter_submission(turn, event.application, event.submission):
+        _send_away(turn, event)
         return
     app = turn.state.applications[event.application]
     pod = event.pod
@@ -122,6 +123,7 @@ def _enter_submission(turn: Turn, name: str, submission: str) -> bool:
         )
         for executor in list(app.executors.values()):
             turn.account(name, executor, turn.at, estimated=True)
+            _remove_gated(turn, executor.pod)
         turn.close_open_accounts(name)
     turn.application(
         name,
@@ -136,6 +138,19 @@ def _enter_submission(turn: Turn, name: str, submission: str) -> bool:
     )
     turn.save()
     return True
+
+
+def _send_away(turn: Turn, event: ev.ExecutorObserved) -> None:
+    app = turn.state.applications.get(event.application)
+    if app is not None and event.submission in app.past_submissions:
+        _remove_gated(turn, event.pod)
+
+
+def _remove_gated(turn: Turn, pod: ev.PodFacts) -> None:
+    """Nobody will ever lift the gate of an executor whose driver is gone, and it counts against the quota."""
+    if pod.gated and not pod.deleting:
+        reason = "its driver is gone"
+        turn.actions.append(Remove(cause=turn.cause, uid=pod.uid, pod=pod.name, reason=reason, unless_bound=True))
 
 
 def _place_done(turn: Turn, event: ev.PlaceDone) -> None:
@@ -155,6 +170,9 @@ def _place_failed(turn: Turn, event: ev.PlaceFailed) -> None:
 def _rescue_failed(turn: Turn, event: ev.RescueFailed) -> None:
     for app, executor in turn.state.find(event.uid):
         turn.executor(app.name, executor, rescuing=False)
+    for app in list(turn.state.applications.values()):
+        if app.rescuing_driver == event.uid:
+            turn.application(app.name, rescuing_driver="")
 
 
 def _remove_failed(turn: Turn, event: ev.RemoveFailed) -> None:
@@ -209,8 +227,16 @@ def _application_observed(turn: Turn, event: ev.ApplicationObserved) -> None:
 
 def _driver_observed(turn: Turn, event: ev.DriverObserved) -> None:
     app = turn.state.applications.get(event.application)
-    if app is not None:
-        turn.application(app.name, driver=event, started=app.started or event.started)
+    if app is None:
+        return
+    is_same = event.uid == app.rescuing_driver
+    turn.application(
+        app.name,
+        driver=event,
+        started=app.started or event.started,
+        rescuing_driver=app.rescuing_driver if is_same else "",
+    )
+    rescue_driver(turn, app.name)
 
 
 def _application_deleted(turn: Turn, event: ev.ApplicationDeleted) -> None:

@@ -112,6 +112,9 @@ class DriverObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=T
     pod: str
     started: bool = False
     waits_for: str = ""
+    uid: str = ""
+    node: str = ""
+    ended: bool = False
 
 
 class ExecutorObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):

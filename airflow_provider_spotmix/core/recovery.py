@@ -141,30 +141,51 @@ def rescue_all(turn: Turn) -> None:
     """Look at everybody, if there is a node that may be lost."""
     state = turn.state
     if state.gone_nodes or any(not node.ready or node.taints for node in state.nodes.values()):
+        for app in list(state.applications.values()):
+            rescue_driver(turn, app.name)
         for app, executor in list(state.executors()):
             rescue(turn, app.name, executor)
 
 
 def rescue(turn: Turn, name: str, executor: Executor) -> None:
-    """Free an executor whose node is lost for sure, whether it runs, has not started yet, or cannot end.
+    """Free an executor whose node is lost for sure, whether it runs, has not started yet, or cannot end."""
+    pod = executor.pod
+    if pod.ended or executor.rescuing or not _is_lost(turn, pod.node):
+        return
+    # Its seat stays its own until the API server says that it is going: only then is it lost.
+    turn.executor(name, executor, rescuing=True)
+    _rescue(turn, uid=pod.uid, pod=pod.name, node=pod.node)
+
+
+def rescue_driver(turn: Turn, name: str) -> None:
+    """Remove a driver that a lost node holds: until it is gone, its operator takes it for running."""
+    app = turn.state.applications[name]
+    driver = app.driver
+    if driver is None or app.over or driver.ended or app.rescuing_driver or not _is_lost(turn, driver.node):
+        return
+    turn.application(name, rescuing_driver=driver.uid)
+    _rescue(turn, uid=driver.uid, pod=driver.pod, node=driver.node)
+
+
+def _rescue(turn: Turn, *, uid: str, pod: str, node: str) -> None:
+    known, is_absent = turn.state.nodes.get(node), node in turn.state.gone_nodes
+    changed_at = 0.0 if known is None or proof_of_end(node, known, gone=is_absent) else known.ready_changed_at
+    turn.state = replace(turn.state, avoided=turn.state.avoided if is_absent else turn.state.avoided | {node})
+    turn.actions.append(Rescue(cause=turn.cause, uid=uid, pod=pod, node=node, ready_changed_at=changed_at))
+
+
+def _is_lost(turn: Turn, name: str) -> bool:
+    """Whether a node is lost for sure.
 
     Never on suspicion: the Node object was deleted, a taint says that the machine is stopped, or the node has not been
     ready past the deadline, in one go as far as the server's own times tell.
     """
-    state = turn.state
-    pod = executor.pod
-    if not state.synced or pod.ended or executor.rescuing or not pod.node:
-        return
-    node, is_absent = state.nodes.get(pod.node), pod.node in state.gone_nodes
-    proof, changed_at = proof_of_end(pod.node, node, gone=is_absent), 0.0
-    if not proof:
-        if node is None or not _is_silent(node, turn.at, state.spec.policy.node_lost_after_seconds):
-            return
-        changed_at = node.ready_changed_at
-    # Its seat stays its own until the API server says that it is going: only then is it lost.
-    turn.executor(name, executor, rescuing=True)
-    turn.state = replace(turn.state, avoided=turn.state.avoided if is_absent else turn.state.avoided | {pod.node})
-    turn.actions.append(Rescue(cause=turn.cause, uid=pod.uid, pod=pod.name, node=pod.node, ready_changed_at=changed_at))
+    state, node = turn.state, turn.state.nodes.get(name)
+    if not state.synced or not name:
+        return False
+    if proof_of_end(name, node, gone=name in state.gone_nodes):
+        return True
+    return node is not None and _is_silent(node, turn.at, state.spec.policy.node_lost_after_seconds)
 
 
 def _is_silent(node: NodeFacts, now: float, patience: float) -> bool:

@@ -191,6 +191,7 @@ class ApplicationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
     created_at: float = 0.0
     driver: ev.DriverObserved | None = None
+    rescuing_driver: str = ""  # uid of the one that is being removed from a lost node
     started: bool = False  # its driver has begun to run, now or earlier
     given_up: bool = False  # we wait for it no longer; it may still run
     submission: str = ""

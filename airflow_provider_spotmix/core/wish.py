@@ -56,12 +56,13 @@ class ApplicationSeen(Struct, frozen=True, kw_only=True):
 class Seen(Struct, frozen=True, kw_only=True):
     """What there is of a fleet.
 
-    ``running``: executors that run, by the pool that they were placed on. ``quorum``: how many applications have to
-    succeed; 0 for all.
+    ``running``: executors that run, by the pool that they were placed on. ``fallen_back``: those of them that are not
+    on their seat's pool, by cause. ``quorum``: how many applications have to succeed; 0 for all.
     """
 
     applications: tuple[ApplicationSeen, ...] = ()
     running: dict[str, int] = {}
+    fallen_back: dict[str, int] = {}
     quorum: int = 0
 
     @property

@@ -83,7 +83,7 @@ class Applier:
         return [seen] if seen and pod.metadata.uid == action.uid else []
 
     async def rescue(self, action: Rescue) -> list[ev.AnyEvent]:
-        """Free an executor that a lost node still holds.
+        """Free an executor, or a driver, that a lost node still holds.
 
         In this order Spark sees a deleted pod, not a failed one, and charges nothing to the failure budget: delete (its
         deletionTimestamp is set), status Failed (the driver lets go of it), force-delete (the object goes).
@@ -93,7 +93,7 @@ class Applier:
             await asyncio.sleep(RETRY_SECONDS)
             return failure
         self._tell.trouble(
-            ("lost", action.uid), f"node {action.node} is lost: removing {action.pod}, so that Spark asks for another"
+            ("lost", action.uid), f"node {action.node} is lost: removing {action.pod}, so that another takes its place"
         )
         namespace = self._spec.namespace
         try:
@@ -199,6 +199,9 @@ def driver_observed(pod: Pod, *, at: float) -> ev.DriverObserved | None:
         pod=pod.metadata.name,
         started=pod.status.phase in ("Running", "Succeeded", "Failed"),
         waits_for=waits_for(pod),
+        uid=pod.metadata.uid,
+        node=pod.spec.node_name,
+        ended=pod.status.phase in ("Succeeded", "Failed"),
     )
 
 

@@ -173,6 +173,7 @@ def plain(seen: Seen) -> dict[str, Any]:
     return {
         "applications": [{"name": app.name, "state": app.state} for app in seen.applications],
         "running": seen.running,
+        "fallen_back": seen.fallen_back,
     }
 
 

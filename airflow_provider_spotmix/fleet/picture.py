@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -110,19 +111,19 @@ class Picture:
         """What there is, in a stable order."""
         chosen = self._chosen()
         names = {application.metadata.name for application in chosen}
-        running: dict[str, int] = {}
-        for pod in self._pods.values():
-            if _is_running_executor(pod) and _application(pod) in names:
-                pool = pod.metadata.labels.get(labels.PLACED_POOL, "unknown")
-                running[pool] = running.get(pool, 0) + 1
+        here = [pod for pod in self._pods.values() if _is_running_executor(pod) and _application(pod) in names]
+        marks = [pod.metadata.labels for pod in here]
+        running = _counted(each.get(labels.PLACED_POOL, "unknown") for each in marks)
+        fallen_back = _counted(each[labels.FALLBACK] for each in marks if labels.FALLBACK in each)
         groups = next((found for each in chosen if (found := _groups(each))), None)
         applications = {each.metadata.name: self._application(each) for each in chosen}
         if groups is None:
-            return Seen(applications=tuple(applications.values()), running=dict(sorted(running.items())))
+            return Seen(applications=tuple(applications.values()), running=running, fallen_back=fallen_back)
         return Seen(
             applications=tuple(_latest(attempts, applications, settled=settled) for attempts in groups.attempts),
-            running=dict(sorted(running.items())),
             quorum=groups.quorum,
+            running=running,
+            fallen_back=fallen_back,
         )
 
     def _chosen(self) -> list[Raw]:
@@ -180,6 +181,10 @@ def _latest(attempts: tuple[str, ...], there: Mapping[str, ApplicationSeen], *, 
 
 def _groups(application: Raw) -> GroupNames | None:
     return GroupNames.read(application.metadata.annotations.get(labels.GROUPS, ""))
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
 
 
 def _is_running_executor(pod: Pod) -> bool:

@@ -352,9 +352,7 @@ class _Runner:
             elif isinstance(action, Rescue):
                 events = await self._applier.rescue(action)
                 if not events:
-                    for app, _ in self._state.find(action.uid):
-                        said = f"removed {action.pod} from lost node {action.node}, so that Spark asks for another"
-                        self._happened(Topic.RESCUED, said, warning=True, application=app.name)
+                    self._rescued(action)
             elif action.uid in self._pods.pods:
                 events = await self._applier.place(action, self._pods.pods[action.uid])
             else:
@@ -362,6 +360,12 @@ class _Runner:
         if since is not None and any(isinstance(event, ev.PlaceDone) for event in events):
             self._latencies.append((time.perf_counter() - since) * 1000)
         await self._inbox.put(events)
+
+    def _rescued(self, action: Rescue) -> None:
+        said = f"removed {action.pod} from lost node {action.node}, so that another takes its place"
+        for app in self._state.applications.values():
+            if action.uid in app.executors or action.uid == app.rescuing_driver:
+                self._happened(Topic.RESCUED, said, warning=True, application=app.name)
 
     async def _write_checkpoints(self) -> None:
         """One write at a time, of the newest state; a failed one is tried again, a lost hold ends the run."""

@@ -176,7 +176,10 @@ class Oracle:
 
     def check_removal(self, action: Remove) -> None:
         """Only spot that no node takes is removed, and what has fallen back when that may return."""
-        facts = self.cluster.by_uid(action.uid).facts
+        executor = self.cluster.by_uid(action.uid)
+        facts = executor.facts
+        if executor not in self.cluster.current:
+            return  # its driver is gone
         if action.unless_bound:
             patience = 6 if self.setup.fallback == "on_demand" else 12
             is_late = self.cluster.now - (facts.placed_at or self.cluster.now) >= patience

@@ -96,7 +96,14 @@ def test_a_driver_says_what_it_waits_for_and_is_not_kept(status: dict[str, Any],
     driver = convert({"metadata": {"name": "etl-driver", "uid": "d", "labels": marks}, "status": status}, Pod)
     assert feed.events(Changed("ADDED", driver)) == [
         ev.DriverObserved(
-            at=7, id="pods/etl-driver@", application="etl", pod="etl-driver", started=started, waits_for=waits_for
+            at=7,
+            id="pods/etl-driver@",
+            application="etl",
+            pod="etl-driver",
+            started=started,
+            waits_for=waits_for,
+            uid="d",
+            ended=status.get("phase") == "Failed",
         )
     ]
     assert feed.events(Synced(())) == []

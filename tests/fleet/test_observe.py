@@ -95,7 +95,7 @@ async def test_it_waits_for_what_is_not_there_yet(target: Target) -> None:
         lambda: becomes(kube, "COMPLETED"),
     )
     assert (outcome.satisfied, outcome.why) == (True, "etl is COMPLETED; running executors: none")
-    assert outcome.seen == {"applications": [{"name": "etl", "state": "COMPLETED"}], "running": {}}
+    assert outcome.seen == {"applications": [{"name": "etl", "state": "COMPLETED"}], "running": {}, "fallen_back": {}}
     assert scene.told[0] == f"there is no {target} yet"
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,11 +163,11 @@ def play_all(lab: Lab, cases: list[Case]) -> dict[str, Story | BaseException]:
 
 def _play(lab: Lab, case: Case) -> Story:
     with tempfile.TemporaryDirectory(prefix="spotmix-tests-") as memory:
-        manifest = _with_memory(case.manifest, memory) if case.remembers else case.manifest
+        manifest = with_memory(case.manifest, memory) if case.remembers else case.manifest
         return _played(lab, case, manifest)
 
 
-def _with_memory(manifest: Json, directory: str) -> Json:
+def with_memory(manifest: Json, directory: str) -> Json:
     volume = "spark.kubernetes.driver.volumes.hostPath.memory"
     conf = {f"{volume}.mount.path": "/memory", f"{volume}.options.path": directory}
     spec = manifest["spec"]
@@ -180,14 +180,15 @@ def _played(lab: Lab, case: Case, manifest: Json) -> Story:
     try:
         running = Running(stage)
         with ThreadPoolExecutor(1) as thread:
+            fleet: Future[Report] | None = None
             if case.fleet:
                 nothing = asyncio.sleep(0)
                 fleet = thread.submit(asyncio.run, run_as_fleet(lab.kubeconfig, manifest, stage.namespace, nothing))
             else:
                 base = f"/apis/sparkoperator.k8s.io/v1beta2/namespaces/{stage.namespace}/sparkapplications"
                 running.api.create(base, manifest)
-            _until_over(running, case.act)
-            story.report = fleet.result() if case.fleet else None
+            _until_over(running, case.act, fleet)
+            story.report = fleet.result() if fleet else None
         story.state, story.driver_log = running.state(), running.driver_log()
     finally:
         stage.close()
@@ -195,11 +196,13 @@ def _played(lab: Lab, case: Case, manifest: Json) -> Story:
     return story
 
 
-def _until_over(running: Running, act: Callable[[Running], bool]) -> None:
+def _until_over(running: Running, act: Callable[[Running], bool], fleet: Future[Report] | None) -> None:
     deadline, done = time.monotonic() + PATIENCE_SECONDS, False
     while (state := running.state()) not in ENDED:
         assert time.monotonic() < deadline, f"the application is still {state!r}: {running.driver_log()[-3000:]}"
         done = done or act(running)
+        if fleet and fleet.done():
+            fleet.result()  # what went wrong there is why the application is not over
         time.sleep(0.3)
     assert done, f"it was over before it could be acted upon: {running.driver_log()[-3000:]}"
 

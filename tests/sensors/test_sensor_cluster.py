@@ -79,7 +79,11 @@ def test_every_way_to_name_a_fleet_finds_it(fleet: FleetTask, sensor: Sensor) ->
         {"label_selector": f"spotmix.io/fleet={spec.fleet_id}"},
     ):
         operator, context = sensor(**named)
-        seen = {"applications": [{"name": spec.applications[0].name, "state": "COMPLETED"}], "running": {}}
+        seen = {
+            "applications": [{"name": spec.applications[0].name, "state": "COMPLETED"}],
+            "running": {},
+            "fallen_back": {},
+        }
         poked = operator.poke(context)
         assert (poked.is_done, poked.xcom_value) == (True, seen), named
         deferrable, context = sensor(deferrable=True, **named)
