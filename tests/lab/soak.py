@@ -77,8 +77,10 @@ def frozen_node(lab: Lab, rng: random.Random) -> None:
 
 
 def killed_supervisor(lab: Lab, rng: random.Random) -> None:
-    """kill -9 of the supervisor; then it is started again."""
+    """kill -9 of the supervisor, which may have taken in the pods; then it is started again."""
     full(lab, rng)
+    if rng.random() < 0.5:
+        lab.restart("nodes")
     time.sleep(rng.uniform(0, 1))
     os.kill(lab.state.supervisor_pid, signal.SIGKILL)
     Lab.up(NAME)

@@ -202,13 +202,13 @@ class Restart:
     Attributes:
         stage: the pods.
         processes: the first process of each container that ran before, by pod and container.
-        disturbed: nodes that were NotReady at some time before.
+        ready_since: of each node, before.
 
     """
 
     stage: Stage
     processes: dict[str, ProcessId]
-    disturbed: set[str]
+    ready_since: dict[str, str]
 
 
 def end_orderly(lab: Lab) -> None:
@@ -233,7 +233,7 @@ def restart(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Restart]:
         if life.prints:
             stage.prints(life.name, life.prints)
     until("the probes", lambda: is_ready(lab.api.get(stage.path("is-ready"))))
-    found = Restart(stage, first_processes(stage), disturbed(lab))
+    found = Restart(stage, first_processes(stage), ready_since(lab))
     for life in LIVES:
         if life.deleted is not None:
             stage.delete(life.name, **life.deleted)
@@ -260,9 +260,12 @@ def _rows(stage: Stage) -> list[Json]:
     return [row for row in stage.lab.nodes.pods() if row["namespace"] == stage.namespace]
 
 
-def disturbed(lab: Lab) -> set[str]:
-    events = lab.api.get("/api/v1/namespaces/default/events")["items"]
-    return {event["involvedObject"]["name"] for event in events if event["reason"] == "NodeNotReady"}
+def ready_since(lab: Lab) -> dict[str, str]:
+    found = {}
+    for node in lab.api.items("/api/v1/nodes"):
+        ready = next(one for one in node["status"]["conditions"] if one["type"] == "Ready")
+        found[node["metadata"]["name"]] = f"{ready['status']} since {ready['lastTransitionTime']}"
+    return found
 
 
 def is_ready(body: Json) -> bool:
@@ -311,7 +314,7 @@ def test_a_container_that_was_probed_stays_ready(restart: Restart) -> None:
 
 
 def test_the_nodes_are_ready_all_the_time(restart: Restart) -> None:
-    assert disturbed(restart.stage.lab) - restart.disturbed == set()
+    assert ready_since(restart.stage.lab) == restart.ready_since
 
 
 def test_a_pod_that_is_forgotten_while_its_node_is_away_leaves_nothing(lab: Lab, namespace: str) -> None:

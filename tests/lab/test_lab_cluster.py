@@ -265,6 +265,9 @@ with Lab.ephemeral(name="owned") as lab:
 
 def test_a_lab_whose_supervisor_was_killed_is_replaced_by_the_next_up(elsewhere: Path) -> None:
     dead = Lab.up("fragile")
+    path = run_pod(dead, dead.create_namespace("somewhere"), "sleep 600")
+    until("the pod to run", lambda: phase(dead, path) == "Running")
+    dead.restart("nodes")  # the pod is now the supervisor's to end
     processes = _processes(dead)
     os.kill(dead.state.supervisor_pid, signal.SIGKILL)
     assert all(process.wait(15) for process in processes)

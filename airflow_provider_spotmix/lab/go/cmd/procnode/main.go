@@ -76,10 +76,6 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	control := &http.Server{Addr: f.control, Handler: m.controlAPI(token), ReadHeaderTimeout: 10 * time.Second}
-	failed := make(chan error, 1)
-	go func() { failed <- control.ListenAndServe() }()
-	defer control.Close()
 	go m.watchMemory(ctx)
 	if err := m.hosts.follow(ctx, m); err != nil {
 		return err
@@ -93,6 +89,11 @@ func run(ctx context.Context, f flags) error {
 		}
 	}
 	m.hosts.complete.set()
+	// Only now: an answer means that everything is as it was before this process.
+	control := &http.Server{Addr: f.control, Handler: m.controlAPI(token), ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- control.ListenAndServe() }()
+	defer control.Close()
 	slog.Info("all nodes are registered", "nodes", len(m.cfg.Nodes), "rootless", m.launcher.Rootless())
 	select {
 	case <-ctx.Done():

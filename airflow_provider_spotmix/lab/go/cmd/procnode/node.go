@@ -69,7 +69,9 @@ func startNode(begin context.Context, m *machine, def NodeConfig) (*node, error)
 	}
 	n.client = client
 	n.pods = newPodController(n)
-	controller, err := vk.NewNodeController(vk.NaiveNodeProvider{}, n.object(), client.CoreV1().Nodes(),
+	object := n.object()
+	n.keepTransitions(begin, object)
+	controller, err := vk.NewNodeController(vk.NaiveNodeProvider{}, object, client.CoreV1().Nodes(),
 		vk.WithNodeEnableLeaseV1WithRenewInterval(client.CoordinationV1().Leases(corev1.NamespaceNodeLease), leaseSeconds, leaseInterval),
 		vk.WithNodeStatusUpdateInterval(statusInterval))
 	if err != nil {
@@ -94,6 +96,22 @@ func startNode(begin context.Context, m *machine, def NodeConfig) (*node, error)
 		return nil, err
 	}
 	return n, nil
+}
+
+// keepTransitions takes over since when the conditions are as they are: a restart of this process changes none.
+func (n *node) keepTransitions(ctx context.Context, object *corev1.Node) {
+	before, err := n.client.CoreV1().Nodes().Get(ctx, n.def.Name, metav1.GetOptions{})
+	if err != nil { // there is none, or the registration will tell
+		return
+	}
+	for i := range object.Status.Conditions {
+		condition := &object.Status.Conditions[i]
+		for _, old := range before.Status.Conditions {
+			if old.Type == condition.Type && old.Status == condition.Status {
+				condition.LastTransitionTime = old.LastTransitionTime
+			}
+		}
+	}
 }
 
 // listen serves the kubelet API.
