@@ -182,7 +182,7 @@ def _reason(executor: Executor) -> str:
     if executor.filling:
         loss = executor.filling.loss
         said = f"replaces {loss.executor}, lost to {loss.cause.value}"
-    return f"{said}; the breaker of {executor.seat_pool} is open" if executor.fallback == BREAKER_OPEN else said
+    return f"{said}; the breaker of {executor.seat_pool} is not closed" if executor.fallback == BREAKER_OPEN else said
 
 
 def explained(state: FleetState, vacancy: Vacancy) -> Vacancy:
@@ -270,7 +270,8 @@ def _record_replacement(turn: Turn, name: str, vacancy: Vacancy, executor: Execu
     turn.state = replace(
         state, replacements=(*state.replacements, replacement)[-HISTORY_DETAILS:], replacements_by_pool=counts
     )
-    fallback = f" (fallback of a {loss.seat_pool} seat)" if replacement.is_fallback else ""
+    why = executor.fallback or loss.cause.value
+    fallback = f" (fallback of a {loss.seat_pool} seat: {why})" if replacement.is_fallback else ""
     turn.tell(
         f"{executor.pod.name} replaces {loss.executor} on {replacement.pool}{fallback}",
         topic=Topic.REPLACED,

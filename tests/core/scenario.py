@@ -5,7 +5,7 @@ actions of all files after an intended change, and read the diff: ``python -m te
 
 Commands (N: executor numbers, as in ``2`` or ``1-5``):
 
-    fleet 40:60 executors=5 [base=1] [dynamic]     a controller starts; nothing has been seen yet
+    fleet 40:60 executors=5 [base=1] [dynamic]     a controller starts; nothing has been seen yet [also POLICY=VALUE]
     at SECONDS                                     the clock
     synced [absent=NODE]                           everything has been read
     app PHASE [MESSAGE]                            pending, running, succeeded, failed
@@ -17,6 +17,7 @@ Commands (N: executor numbers, as in ``2`` or ``1-5``):
     refuse N                                       the API server refuses it
     see N                                          the watch shows the pods as they are now
     run N [node=NAME]                              accepted, bound (to a node named POOL-SEAT) and running, all seen
+    pend N                                         accepted, and the scheduler has no node for them
     delete N / evict N / fail N / oom N / end N    the pods are going, as the watch shows it
     gone N                                         the pods' objects are deleted
     tick                                           time passed
@@ -30,6 +31,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -92,9 +94,10 @@ class Scenario:
 
     # -- commands
 
-    def do_fleet(self, ratio: str, *flags: str, executors: str = "5", base: str = "0") -> None:
+    def do_fleet(self, ratio: str, *flags: str, executors: str = "5", base: str = "0", **policy: str) -> None:
+        settings: dict[str, Any] = {name: value if name == "fallback" else int(value) for name, value in policy.items()}
         self.state = FleetState.new(
-            say.fleet(ratio, executors=int(executors), base=int(base), dynamic="dynamic" in flags)
+            say.fleet(ratio, executors=int(executors), base=int(base), dynamic="dynamic" in flags, **settings)
         )
 
     def do_at(self, seconds: str) -> None:
@@ -152,6 +155,11 @@ class Scenario:
             seat = self.seats[number]
             where = node or f"{seat.pool}-{seat.seat}"
             self.change(number, phase="Running", node=where, scheduled_at=say.NOON + self.clock)
+
+    def do_pend(self, which: str) -> None:
+        for number in numbers(which):
+            self.do_accept(str(number))
+            self.change(number, placed_at=say.NOON + self.clock, unschedulable="0/9 nodes are available")
 
     def do_delete(self, which: str) -> None:
         for number in numbers(which):

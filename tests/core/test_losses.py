@@ -168,7 +168,7 @@ def test_a_deletion_that_nothing_explains_counts_once_it_is_replaced() -> None:
     assert [(loss.executor, loss.cause) for loss in replaced.state.losses] == [("etl-exec-2", Cause.UNKNOWN)]
     assert told(replaced) == [
         "lost etl-exec-2 (seat 1, spot) on node spot-1: unknown (deleted without a disruption signal)",
-        "etl-exec-6 replaces etl-exec-2 on on-demand (fallback of a spot seat)",
+        "etl-exec-6 replaces etl-exec-2 on on-demand (fallback of a spot seat: unknown)",
     ]
 
 

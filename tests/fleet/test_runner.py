@@ -77,7 +77,9 @@ async def test_its_events_tell_what_was_done_and_why(scene: Scene) -> None:
     }
     assert ours["ExecutorsPlaced"].message == "all 5 executors are placed: 2 spot, 3 on-demand"
     assert ours["ExecutorLost"].message.startswith(f"lost {lost} (seat 1, spot) on node ")
-    assert ours["ExecutorReplaced"].message == f"{replacement} replaces {lost} on on-demand (fallback of a spot seat)"
+    assert ours["ExecutorReplaced"].message == (
+        f"{replacement} replaces {lost} on on-demand (fallback of a spot seat: spot-interruption)"
+    )
 
 
 async def test_a_lost_on_demand_executor_comes_back_on_on_demand(scene: Scene) -> None:
