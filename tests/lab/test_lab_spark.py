@@ -20,9 +20,14 @@ SPARK = "https://spark.apache.org/docs/latest/"
 OPERATOR = "https://www.kubeflow.org/docs/components/spark-operator/user-guide/"
 MEMORY = "https://kubernetes.io/docs/tasks/configure-pod-container/assign-memory-resource/"
 
+# The user of Spark's own images, as clusters demand it that allow no root.
+AS_SPARK = {"spec": {"containers": [], "securityContext": {"runAsUser": 185, "runAsGroup": 185, "runAsNonRoot": True}}}
+
 
 def check_pi(story: Story) -> None:
     assert "Pi is roughly 3.1" in story.driver_log
+    users = {pod["spec"]["securityContext"]["runAsUser"] for role in ("driver", "executor") for pod in story.pods(role)}
+    assert users == {185}
     assert [exit_of(pod) for pod in story.pods("driver")] == ["Completed 0"]
     assert [executor_id(pod) for pod in story.pods("executor")] == [1, 2]
 
@@ -109,7 +114,12 @@ CASES = [
     Case(
         "pi",
         SPARK + "running-on-kubernetes.html#cluster-mode",
-        application("/opt/spark/examples/src/main/python/pi.py", ("4",)),
+        application(
+            "/opt/spark/examples/src/main/python/pi.py",
+            ("4",),
+            driver={"cores": 1, "memory": "512m", "serviceAccount": "spark", "template": AS_SPARK},
+            executor={"cores": 1, "instances": 2, "memory": "512m", "template": AS_SPARK},
+        ),
         check_pi,
     ),
     Case(

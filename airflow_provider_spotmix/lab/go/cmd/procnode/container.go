@@ -193,6 +193,10 @@ func (c *container) finish(startErr error) *corev1.ContainerStateTerminated {
 		exit := c.process.Wait()
 		end.ExitCode, end.Signal, end.FinishedAt = int32(exit.Code), int32(exit.Signal), metav1.NewTime(exit.FinishedAt)
 		end.Reason, end.Message = c.exitReason(exit), c.exitMessage(exit)
+		if exit.OutOfMemory {
+			c.pod.warn("OOMKilling", fmt.Sprintf("Container %s needed more memory than its limit of %s",
+				c.spec.Name, c.spec.Resources.Limits.Memory()))
+		}
 		slog.Info("container ended", "node", c.pod.node.def.Name, "pod", c.pod.key(), "container", c.spec.Name, "exit", exit.Code)
 	}
 	c.pod.mu.Lock()
@@ -213,7 +217,7 @@ func (c *container) exitReason(exit sandbox.Exit) string {
 		return "ContainerStatusUnknown"
 	case exit.Code == 0:
 		return "Completed"
-	case c.outOfMemory && exit.Signal == syscall.SIGKILL:
+	case exit.OutOfMemory, c.outOfMemory && exit.Signal == syscall.SIGKILL:
 		return "OOMKilled"
 	}
 	return "Error"
@@ -269,7 +273,7 @@ func (c *container) start(ctx context.Context, volumes map[string]string) error 
 	}
 	return c.launch(sandbox.Spec{
 		Hostname: p.hostname(), Root: root, Mounts: mounts, Dir: workdir, Args: args, Env: sortedEnv(env),
-		User: rights.user, ReadOnlyRoot: rights.readOnlyRoot, NoNewPrivileges: rights.noNewPrivileges,
+		MemoryLimit: c.spec.Resources.Limits.Memory().Value(), User: rights.user, ReadOnlyRoot: rights.readOnlyRoot, NoNewPrivileges: rights.noNewPrivileges,
 	})
 }
 

@@ -13,8 +13,8 @@ import (
 	"spotmix.io/lab/cmd/procnode/sandbox"
 )
 
-// memoryInterval is how often containers are weighed. No cgroup does it: a lab may run where none is delegated to it, and
-// must behave the same everywhere. So a container may pass its limit for that long.
+// memoryInterval is how often containers are weighed. Where a cgroup is delegated to us the kernel keeps their limits at
+// once, except for what was entered later (exec, hooks, probes); elsewhere a container may pass its limit for that long.
 const memoryInterval = 250 * time.Millisecond
 
 // limitedContainer is a running container with a memory limit.

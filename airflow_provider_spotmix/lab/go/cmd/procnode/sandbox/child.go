@@ -28,10 +28,13 @@ const outputDelay = 2 * time.Second
 type child struct {
 	cmd       *exec.Cmd
 	namespace string
+	group     *memoryCgroup // nil: none
 }
 
 // startChild makes a container and returns once its command runs; a [StartError] if it cannot.
-func startChild(s Spec, rootless bool, stdout, stderr io.Writer, fork func(*exec.Cmd) error) (*child, error) {
+func startChild(
+	s Spec, rootless bool, group *memoryCgroup, stdout, stderr io.Writer, fork func(*exec.Cmd) error,
+) (*child, error) {
 	plan, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
@@ -41,8 +44,15 @@ func startChild(s Spec, rootless bool, stdout, stderr io.Writer, fork func(*exec
 	cmd.Env = []string{}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.SysProcAttr = attributes(s.User, rootless)
+	if group != nil {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.dir.Fd())
+	}
 	cmd.WaitDelay = outputDelay
 	message, err := forkWithInput(cmd, plan, fork) // the message ends when the first process becomes the command, or ends
+	if cmd.Process == nil && s.User != nil && !rootless {
+		return nil, fmt.Errorf("make a user namespace, which a container needs whose user is not root (see sysctl "+
+			"user.max_user_namespaces): %w", err)
+	}
 	if cmd.Process == nil {
 		return nil, fmt.Errorf("make namespaces: %w", err)
 	}
@@ -54,7 +64,7 @@ func startChild(s Spec, rootless bool, stdout, stderr io.Writer, fork func(*exec
 		_ = cmd.Wait()
 		return nil, err
 	}
-	return &child{cmd: cmd, namespace: namespaceOf(cmd.Process.Pid)}, nil
+	return &child{cmd: cmd, namespace: namespaceOf(cmd.Process.Pid), group: group}, nil
 }
 
 // attributes puts a container with a user of its own into a user namespace, even if root makes it.
@@ -79,7 +89,8 @@ func attributes(user *User, rootless bool) *syscall.SysProcAttr {
 // wait returns how the container ended, when every process of it has and their output is written.
 func (c *child) wait() Exit {
 	err := c.cmd.Wait()
-	exit := Exit{FinishedAt: time.Now()}
+	exit := Exit{FinishedAt: time.Now(), OutOfMemory: c.group.exceeded()}
+	c.group.remove()
 	state := c.cmd.ProcessState
 	if state == nil {
 		fmt.Fprintf(os.Stderr, "wait for pid %d: %v\n", c.cmd.Process.Pid, err)

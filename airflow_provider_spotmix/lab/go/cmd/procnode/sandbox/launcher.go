@@ -32,6 +32,7 @@ func NewLauncher(scratch string) (*Launcher, error) {
 			f()
 		}
 	}()
+	sweepCgroups()
 	first := error(nil)
 	for _, rootless := range modes(os.Geteuid()) {
 		l.rootless = rootless
@@ -66,7 +67,7 @@ func (l *Launcher) try(scratch string) error {
 		return err
 	}
 	defer os.Remove(root)
-	p, err := startChild(Spec{Hostname: "try", Root: root, Mounts: Base()}, l.rootless, nil, nil, l.fork)
+	p, err := startChild(Spec{Hostname: "try", Root: root, Mounts: Base()}, l.rootless, nil, nil, nil, l.fork)
 	if err != nil {
 		return err
 	}

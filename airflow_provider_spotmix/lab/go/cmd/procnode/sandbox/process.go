@@ -41,7 +41,9 @@ type Exit struct {
 	Signal     syscall.Signal `json:"signal"` // 0 if it ended by itself
 	FinishedAt time.Time      `json:"finishedAt"`
 	StartError string         `json:"startError,omitempty"` // why it did not become its command
-	Lost       bool           `json:"lost,omitempty"`       // nobody saw the end; code and signal are a guess
+
+	OutOfMemory bool `json:"outOfMemory,omitempty"` // the kernel ended it because it needed more than its limit
+	Lost        bool `json:"lost,omitempty"`        // nobody saw the end; code and signal are a guess
 }
 
 // Process is a container. Its parent is a shim, which outlives this process if this process's parent does.

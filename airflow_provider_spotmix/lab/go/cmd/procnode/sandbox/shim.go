@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -73,7 +72,7 @@ func beShim() error {
 	if err != nil {
 		return err
 	}
-	c, err := startChild(plan.Spec, plan.Rootless, log.Stream("stdout"), log.Stream("stderr"), (*exec.Cmd).Start)
+	c, err := startBounded(plan.Spec, plan.Rootless, log.Stream("stdout"), log.Stream("stderr"))
 	var start *StartError
 	if errors.As(err, &start) {
 		return plan.Keep.write(exitFile, Exit{Code: startErrorCode, StartError: start.Message, FinishedAt: time.Now()})

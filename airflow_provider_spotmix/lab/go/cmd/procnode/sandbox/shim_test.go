@@ -179,7 +179,20 @@ func TestContainerEndsIfNobodyTakesItIn(t *testing.T) {
 }
 
 func TestContainerEndsWithItsShim(t *testing.T) {
-	p := start(t, keeper(t), "trap '' TERM; sleep 1000 & sleep 1000")
+	for name, user := range map[string]*User{"root": nil, "a-user-of-its-own": {UID: 185, GID: 185}} {
+		t.Run(name, func(t *testing.T) { endsWithItsShim(t, user) })
+	}
+}
+
+func endsWithItsShim(t *testing.T, user *User) {
+	t.Helper()
+	spec := shell(t, "trap '' TERM; sleep 1000 & sleep 1000")
+	spec.User = user
+	p, err := launcher(t).Start(spec, keeper(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Signal(syscall.SIGKILL); p.Wait() })
 	if err := syscall.Kill(p.running.Shim, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,7 @@ type Spec struct {
 
 	User            *User `json:"user,omitempty"`            // default: root
 	ReadOnlyRoot    bool  `json:"readOnlyRoot,omitempty"`    // what is no mount of its own cannot be written to
+	MemoryLimit     int64 `json:"memoryLimit,omitempty"`     // bytes; kept by the kernel where it lets us, see [Exit.OutOfMemory]
 	NoNewPrivileges bool  `json:"noNewPrivileges,omitempty"` // no program gives more rights than its caller has
 }
 
