@@ -6,6 +6,7 @@ the pinned dependencies (go.mod, go.sum), the flags and the version of Go.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -176,11 +177,21 @@ def _ensure(program: Program, go: Go, progress: Progress) -> Path:
 
 
 def prune(programs: Path, name: str, keep: int) -> None:
-    """Remove all but the `keep` most recently used builds of a program."""
+    """Remove all but the `keep` most recently used builds of a program, and those that run."""
     # By length too: "spark-operator-<hash>" must not be taken for a build of a program called "spark".
     entries = [p for p in programs.glob(f"{name}-*") if len(p.name) == len(name) + 17]
     for old in sorted(entries, key=lambda p: p.stat().st_mtime, reverse=True)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+        if not _runs(old):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _runs(directory: Path) -> bool:
+    """Whether a lab runs a program from there: it may be told to restart it."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if (process / "exe").readlink().is_relative_to(directory):
+                return True
+    return False
 
 
 def _build(program: Program, go: Go, place: Path, progress: Progress) -> None:

@@ -285,12 +285,22 @@ def _answer(listener: socket.socket, supervisor: Supervisor) -> None:
             connection.sendall(json.dumps(supervisor.command(request)).encode() + b"\n")
 
 
+def _close_all_but(kept: set[int]) -> None:
+    """Let go of what the starting process had open for somebody else: a lock, or a pipe whose end is waited for."""
+    for descriptor in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        if descriptor not in kept:
+            with contextlib.suppress(OSError):  # the one that listed them
+                os.close(descriptor)
+
+
 def main(arguments: list[str]) -> None:
     """Take over the inherited descriptors and serve."""
     directory, owner = Path(arguments[0]), int(arguments[2])
     listener = socket.socket(fileno=int(arguments[1]))
-    for descriptor in (listener.fileno(), owner):
+    own = {listener.fileno(), owner}
+    for descriptor in own:
         os.set_inheritable(descriptor, False)
+    _close_all_but(own | {0, 1, 2})
     serve(directory, listener, owner)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +60,18 @@ def test_only_the_last_used_builds_of_a_program_are_kept(tmp_path: Path) -> None
         os.utime(path, (1000 - age, 1000 - age))
     prune(tmp_path, "tool", keep=2)
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"tool-{0:016x}", f"tool-{1:016x}", f"tool-x-{3:016x}"]
+
+
+def test_a_build_that_runs_is_kept(tmp_path: Path) -> None:
+    """A lab that has been up for long may have to restart a component."""
+    running, old = (tmp_path / f"tool-{number:016x}" for number in range(2))
+    for path in (running, old):
+        path.mkdir()
+    shutil.copy("/bin/sleep", running / "tool")
+    with subprocess.Popen([running / "tool", "60"]) as process:
+        prune(tmp_path, "tool", keep=0)
+        assert list(tmp_path.iterdir()) == [running]
+        process.kill()
 
 
 def test_a_failed_build_shows_the_compilers_words(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import tempfile
@@ -66,6 +67,25 @@ def test_when_its_owner_dies_all_children_end_and_the_directory_goes(supervised:
     assert supervised.process.wait(5)
     assert not any(child.is_running() for child in children)
     assert not supervised.directory.exists()
+
+
+def test_it_holds_nothing_open_that_it_inherited(tmp_path: Path) -> None:
+    """Whoever starts a lab in a script waits for the ends of the script's pipes."""
+    read_end, write_end = os.pipe()
+    os.set_inheritable(write_end, True)
+    (tmp_path / "logs").mkdir()
+    _, claim = network.claim("test-supervisor")
+    with claim:
+        process, leash = spawn(tmp_path, claim, Files(tmp_path).log("supervisor"))
+    os.close(write_end)
+    try:
+        assert select.select([read_end], [], [], 10)[0]
+        assert os.read(read_end, 1) == b""
+        assert process.is_running()
+    finally:
+        os.close(leash)
+        os.close(read_end)
+        assert process.wait(5)
 
 
 def test_once_told_to_keep_the_lab_it_outlives_its_owner(supervised: Supervised) -> None:
