@@ -22,7 +22,6 @@ from airflow_provider_spotmix.lab.status import LabStatus
 
 _NAME = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which lab: several can run side by side.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
-_LEADS = ", ".join(f"{signal.lead_seconds:g} for {name}" for name, signal in SIGNALS.items())
 
 
 @click.group()
@@ -135,7 +134,7 @@ def logs(name: str, component: str, tail: int | None, *, follow: bool) -> None:
 @_NAME
 @click.argument("node")
 @click.option("--signal", "signal_name", type=click.Choice(list(SIGNALS)), default="karpenter", show_default=True)
-@click.option("--lead", type=click.FloatRange(min=0), metavar="SECONDS", help=f"Notice time. Default: {_LEADS}.")
+@click.option("--lead", type=click.FloatRange(min=0), metavar="SECONDS", help="Notice time. Default: the real thing's.")
 def interrupt(name: str, node: str, signal_name: str, lead: float | None) -> None:
     """Take NODE away as its provider would; returns when it is gone."""
     running = Lab.attach(name)

@@ -32,7 +32,7 @@ class Meaning(StrEnum):
     MARKET = "spot interruption"  # nothing but a spot interruption writes it
     TAKEN = "the infrastructure took it"  # on spot that is an interruption, unless another sign says otherwise
     OTHER = "other infrastructure"  # certainly not a spot interruption
-    UNCLEAR = "what its Events say"  # Karpenter's taint: interruption, consolidation, drift, expiry
+    UNCLEAR = "what its Events say"  # Karpenter's taint, once the node is being deleted; before that, nothing
     NOTHING = "nothing yet"  # something may happen: no evidence, and no reason to act
 
 
@@ -70,7 +70,7 @@ GONE = "gone"
 #     false), else it cordons and evicts. So do EKS managed node groups.
 #   GKE: the taint is known to kubernetes/autoscaler cluster-autoscaler/utils/taints/taints.go; nodes that only spot
 #     preemption ends have kubelet's graceful shutdown alone, kubernetes pkg/kubelet/nodeshutdown.
-#   AKS: https://learn.microsoft.com/azure/aks/node-auto-drain; node auto-repair sets the same taint. Up to 2023 it was
+#   AKS: https://learn.microsoft.com/azure/aks/node-auto-drain; node auto-repair sets the same taint. Earlier it was
 #     remediator.aks.microsoft.com/unschedulable (AKS release notes).
 #   cluster-autoscaler: utils/taints/taints.go; the taint is removed when the scale-down is given up.
 _NTH = "aws-node-termination-handler"
@@ -88,7 +88,7 @@ SIGNS: tuple[Sign, ...] = (
     Sign(f"{_NTH}/rebalance-recommendation", Where.TAINT, Meaning.NOTHING, "node termination handler"),
     Sign("cloud.google.com/impending-node-termination", Where.TAINT, Meaning.TAKEN, "GKE", announces=True),
     Sign("remediator.kubernetes.azure.com/unschedulable", Where.TAINT, Meaning.TAKEN, "AKS", announces=True),
-    Sign("remediator.aks.microsoft.com/unschedulable", Where.TAINT, Meaning.TAKEN, "AKS up to 2023", announces=True),
+    Sign("remediator.aks.microsoft.com/unschedulable", Where.TAINT, Meaning.TAKEN, "AKS, before that", announces=True),
     Sign("ToBeDeletedByClusterAutoscaler", Where.TAINT, Meaning.OTHER, "cluster-autoscaler: scale-down"),
     Sign("DeletionCandidateOfClusterAutoscaler", Where.TAINT, Meaning.NOTHING, "cluster-autoscaler: perhaps later"),
     Sign("node.kubernetes.io/unschedulable", Where.TAINT, Meaning.NOTHING, "cordoned, for whatever reason"),
@@ -142,7 +142,8 @@ def node_evidence(name: str, node: NodeFacts | None, *, gone: bool) -> tuple[Evi
     if node is None:
         return end
     since = f" (seen {clock(node.marked_since)})" if node.marked_since is not None else ""
-    found = [Evidence(_TAINTS[key], f"node {name} has taint {key}{since}") for key in node.taints if key in _TAINTS]
+    taints = (key for key in node.taints if key in _TAINTS and (key != KARPENTER_TAINT or node.deleting))
+    found = [Evidence(_TAINTS[key], f"node {name} has taint {key}{since}") for key in taints]
     found += [Evidence(_EVENTS[key], f"Event {key} of node {name}") for key in node.events or () if key in _EVENTS]
     if node.shutting_down:
         found.append(Evidence(_NODE[SHUTTING_DOWN], f"node {name} is shutting down{since}"))

@@ -12,7 +12,7 @@ from airflow_provider_spotmix.kube.client import PatchType
 from airflow_provider_spotmix.kube.errors import Conflict, KubeError, NotFound, TooManyRequests
 from airflow_provider_spotmix.kube.objects import Pod, Raw
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NODES, PODS, Resource
-from airflow_provider_spotmix.lab.signals import DISRUPTED
+from airflow_provider_spotmix.lab.signals.karpenter import DISRUPTED
 from tests.chaos import actors
 from tests.chaos.spark import APPLICATIONS
 

@@ -55,7 +55,7 @@ def test_each_sign_alone_means_what_the_table_says(sign: Sign) -> None:
     node: dict[str, Any] = {"name": "n"}
     match sign.where:
         case Where.TAINT:
-            node["taints"] = (sign.key,)
+            node |= {"taints": (sign.key,), "deleting": True}
         case Where.EVENT:
             node["events"] = (sign.key,)
         case Where.DISRUPTION:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_spotmix.lab.signals import eviction_order, is_drainable
+from airflow_provider_spotmix.lab.signals.karpenter import eviction_order, is_drainable
 
 TAINT = "karpenter.sh/disrupted"
 
