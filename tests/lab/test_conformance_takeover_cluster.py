@@ -334,7 +334,7 @@ def test_a_pod_that_is_forgotten_while_its_node_is_away_leaves_nothing(lab: Lab,
     stage.close()
 
 
-def test_a_dead_and_a_frozen_node_stay_so(lab: Lab, namespace: str) -> None:
+def test_dead_frozen_and_cut_off_nodes_stay_so(lab: Lab, namespace: str) -> None:
     stage = Stage(lab, namespace)
     tolerations = [{"key": "karpenter.sh/capacity-type", "operator": "Exists"}]
     for name, node in (("on-dead", "spot-1"), ("on-frozen", "spot-2")):
@@ -343,8 +343,10 @@ def test_a_dead_and_a_frozen_node_stay_so(lab: Lab, namespace: str) -> None:
     processes = first_processes(stage)
     lab.interrupt("spot-1", "node-death")
     lab.interrupt("spot-2", "node-freeze")
+    lab.interrupt("on-demand-2", "pod-partition")
     try:
         lab.restart("nodes")
+        assert lab.nodes.cuts() == {"on-demand-2": "cut-from-pods"}
         alive = lab.nodes.alive()
         assert {node: alive[node] for node in ("spot-1", "spot-2")} == {"spot-1": False, "spot-2": False}
         frozen = processes["on-frozen/main"].process()
@@ -354,6 +356,7 @@ def test_a_dead_and_a_frozen_node_stay_so(lab: Lab, namespace: str) -> None:
     finally:
         lab.restore("spot-1")
         lab.restore("spot-2")
+        lab.restore("on-demand-2")
     assert not any(process.is_running() for process in processes.values())
     new = "node.kubernetes.io/not-ready"  # a new machine's, for a moment
     until("the nodes to be as before", lambda: not any(new in str(node.taints) for node in lab.status().nodes))

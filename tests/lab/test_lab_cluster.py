@@ -282,7 +282,11 @@ def test_a_lab_whose_supervisor_was_killed_is_replaced_by_the_next_up(elsewhere:
 def _processes(lab: Lab) -> list[ProcessId]:
     """Every process of a lab, those in its pods too."""
     supervisor = psutil.Process(lab.state.supervisor_pid)
-    return [ProcessId.of(p.pid) for p in (supervisor, *supervisor.children(recursive=True))]
+    found = []
+    for process in (supervisor, *supervisor.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # one of a pod that just ends
+            found.append(ProcessId.of(process.pid))
+    return found
 
 
 def _listening(network: Network) -> list[str]:

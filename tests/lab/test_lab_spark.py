@@ -87,7 +87,9 @@ def kill_the_nodes_process(running: Running) -> bool:
 def check_nothing_happened(story: Story) -> None:
     pods = [*story.pods("driver"), *story.pods("executor")]
     assert [executor_id(pod) for pod in pods] == [0, 1, 2]
-    assert [exit_of(pod) for pod in pods] == ["Completed 0"] * 3
+    driver, *executors = [exit_of(pod) for pod in pods]
+    assert driver == "Completed 0"
+    assert set(executors) <= {"Completed 0", "Error 143"}  # a driver that is done asks them to end, and deletes them
     assert [entry["restartCount"] for pod in pods for entry in pod["status"]["containerStatuses"]] == [0, 0, 0]
     assert "RESULT ok, tasks run: 48 of 48" in story.driver_log
     assert "Lost executor" not in story.driver_log

@@ -94,7 +94,7 @@ func (m *machine) running(name string) (*node, int, error) {
 	return n, http.StatusOK, nil
 }
 
-// cutRows are the nodes whose network is not whole.
+// cutRows are the nodes that run behind a network which is not whole.
 func (m *machine) cutRows() map[string]cut {
 	m.partition.mu.Lock()
 	defer m.partition.mu.Unlock()
@@ -102,7 +102,7 @@ func (m *machine) cutRows() map[string]cut {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for name, n := range m.nodes {
-		if n.cut != "" {
+		if n.cut != "" && !n.frozen.happened() {
 			rows[name] = n.cut
 		}
 	}
