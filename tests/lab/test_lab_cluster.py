@@ -217,7 +217,7 @@ def test_a_node_is_restored_as_new_and_empty(lab: Lab, namespace: str) -> None:
     ("node", "signal_name", "story"),
     [
         pytest.param("spot-9", "karpenter", "unknown node 'spot-9'; nodes: on-demand-1, ", id="node"),
-        pytest.param("spot-1", "flood", "unknown signal 'flood'; signals: karpenter, node-death", id="signal"),
+        pytest.param("spot-1", "flood", "unknown signal 'flood'; signals: karpenter, ", id="signal"),
     ],
 )
 def test_an_unknown_name_is_told_with_the_known_ones(lab: Lab, node: str, signal_name: str, story: str) -> None:
