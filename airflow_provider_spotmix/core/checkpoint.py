@@ -19,6 +19,7 @@ from airflow_provider_spotmix.core.history import (
     BreakerChange,
     Fallback,
     Loss,
+    Outage,
     Replacement,
     Resubmission,
     Return,
@@ -48,7 +49,10 @@ class ApplicationCheckpoint(Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a controller that takes over must know. ``holder``: the Lease of the controller that wrote it."""
+    """What a controller that takes over must know.
+
+    ``holder``: the Lease of the controller that wrote it; empty when that has left in order, at ``left_at``.
+    """
 
     schema: int
     fleet_id: str
@@ -69,9 +73,13 @@ class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     breakers: dict[str, Breaker] = {}
     breaker_changes: tuple[BreakerChange, ...] = ()
     returned_at: float = 0.0
+    outages: tuple[Outage, ...] = ()
+    left_at: float = 0.0
 
 
-def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...] = ()) -> Checkpoint:
+def take(
+    state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...] = (), left_at: float = 0.0
+) -> Checkpoint:
     """Take the checkpoint of a state."""
     return Checkpoint(
         schema=SCHEMA,
@@ -105,6 +113,8 @@ def take(state: FleetState, *, holder: str, gate_latencies_ms: tuple[float, ...]
         breakers=state.breakers,
         breaker_changes=state.breaker_changes,
         returned_at=state.returned_at,
+        outages=state.outages,
+        left_at=left_at,
     )
 
 
@@ -157,6 +167,7 @@ def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
         fallbacks_by_cause=checkpoint.fallbacks_by_cause,
         returns=checkpoint.returns,
         returns_by_pool=checkpoint.returns_by_pool,
+        outages=checkpoint.outages,
         breakers=checkpoint.breakers,
         breaker_changes=checkpoint.breaker_changes,
         returned_at=checkpoint.returned_at,
@@ -200,4 +211,4 @@ class _Schema(Struct):
 
 def held_by(checkpoint: Checkpoint, holder: str) -> Checkpoint:
     """Return the same checkpoint with another holder."""
-    return replace(checkpoint, holder=holder)
+    return replace(checkpoint, holder=holder, left_at=0.0)

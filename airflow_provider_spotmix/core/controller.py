@@ -29,6 +29,7 @@ from airflow_provider_spotmix.core.groups import (
     resubmit_lost,
     take_back,
 )
+from airflow_provider_spotmix.core.history import HISTORY_DETAILS, Outage
 from airflow_provider_spotmix.core.recovery import how_it_ended, infer_losses, rescue, rescue_all, rescue_driver
 from airflow_provider_spotmix.core.seats import (
     explain_vacancies,
@@ -262,6 +263,13 @@ def _resubmit_void(turn: Turn, event: ev.ResubmitVoid) -> None:
     take_back(turn, event.application, succeeded=event.succeeded, reason=event.reason)
 
 
+def _outage_seen(turn: Turn, event: ev.OutageSeen) -> None:
+    outage = Outage(since=event.since, until=event.at, why=event.why)
+    turn.state = replace(turn.state, outages=(*turn.state.outages, outage)[-HISTORY_DETAILS:])
+    turn.tell(f"the fleet was not looked after for {event.at - event.since:.0f} s: {event.why}", warning=True)
+    turn.save()
+
+
 def _tick(turn: Turn, event: ev.Tick) -> None:
     rescue_all(turn)
     give_up_what_does_not_start(turn)
@@ -295,5 +303,6 @@ _HANDLERS: dict[type[ev.Event], Callable[[Turn, Any], None]] = {
     ev.ResubmitDone: _resubmit_done,
     ev.ResubmitFailed: _resubmit_failed,
     ev.ResubmitVoid: _resubmit_void,
+    ev.OutageSeen: _outage_seen,
     ev.Tick: _tick,
 }

@@ -208,6 +208,13 @@ class ResubmitVoid(Event, frozen=True, kw_only=True, omit_defaults=True, tag=Tru
     reason: str
 
 
+class OutageSeen(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """The fleet is looked after again (``at``), which it was not since then."""
+
+    since: float
+    why: str
+
+
 class Tick(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
     """Time passed: deadlines are looked at, refused placements are tried again."""
 
@@ -229,5 +236,6 @@ AnyEvent = (
     | ResubmitDone
     | ResubmitFailed
     | ResubmitVoid
+    | OutageSeen
     | Tick
 )

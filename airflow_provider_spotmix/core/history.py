@@ -44,6 +44,14 @@ class Loss(Struct, frozen=True, kw_only=True, omit_defaults=True):
     estimated: bool = False
 
 
+class Outage(Struct, frozen=True, kw_only=True):
+    """A time in which nobody looked after the fleet: what happened meanwhile was found out, or inferred, at its end."""
+
+    since: float
+    until: float
+    why: str
+
+
 class Replacement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An executor that took a lost one's seat."""
 

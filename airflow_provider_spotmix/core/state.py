@@ -15,6 +15,7 @@ from airflow_provider_spotmix.core.history import (
     Cause,
     Fallback,
     Loss,
+    Outage,
     Replacement,
     Resubmission,
     Return,
@@ -277,6 +278,7 @@ class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fallbacks_by_cause: dict[str, int] = {}
     returns: tuple[Return, ...] = ()
     returns_by_pool: dict[str, int] = {}
+    outages: tuple[Outage, ...] = ()
     breakers: dict[str, Breaker] = {}  # by spot pool; those that were ever needed
     breaker_changes: tuple[BreakerChange, ...] = ()
     returned_at: float = 0.0  # when executors were last moved to spot again

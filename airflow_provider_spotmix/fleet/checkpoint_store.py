@@ -38,11 +38,18 @@ class CheckpointStore:
         self._epoch = -1
         self._version = ""
         self._missing = False
+        # When the last controller was last known to be there, and what became of it; None when there was none.
+        self.left: tuple[float, str] | None = None
 
     @property
     def held(self) -> bool:
         """Whether we may still act on the fleet."""
         return self._lease.holds(self._epoch)
+
+    @property
+    def lost(self) -> bool:
+        """Whether our lease has lapsed and is held again: another controller may have been here meanwhile."""
+        return self._lease.held and not self.held
 
     async def claim(self, holders: HolderWatch, tell: TellPerson) -> cp.Checkpoint | None:
         """Become the fleet's only controller, waiting for another one's lease to expire or be released.
@@ -61,10 +68,14 @@ class CheckpointStore:
             found = await self._read()
             saved = self._saved(found, tell)
             other = saved.holder if saved and saved.holder != self._lease.controller_id else ""
+            if saved and saved.left_at:
+                self.left = saved.left_at, "its controller was told to end"
             if other:
                 if not await holders.is_expired(other):
                     tell(f"waiting for controller {other} to release this fleet or to expire", False)
                     await holders.wait_until_expired(other)
+                if seen_at := holders.last_seen(other):
+                    self.left = seen_at, f"controller {other} has died, or was cut off"
                 tell(f"taking over from controller {other}", False)
             try:
                 self._version = await self._take(found, saved)
@@ -88,6 +99,16 @@ class CheckpointStore:
             )
             return None
 
+    async def leave(self, state: FleetState, gate_latencies_ms: tuple[float, ...], *, at: float) -> None:
+        """Write the last checkpoint of a controller that is told to end, so that the next one need not wait.
+
+        Raises:
+            FencedError: it is no longer ours to write.
+            KubeError: the API server refused.
+
+        """
+        await self._save(cp.take(state, holder="", gate_latencies_ms=gate_latencies_ms, left_at=at))
+
     async def save(self, state: FleetState, gate_latencies_ms: tuple[float, ...]) -> None:
         """Write the checkpoint.
 
@@ -96,9 +117,12 @@ class CheckpointStore:
             KubeError: the API server refused; the checkpoint is as it was or as it should be.
 
         """
+        await self._save(cp.take(state, holder=self._lease.controller_id, gate_latencies_ms=gate_latencies_ms))
+
+    async def _save(self, checkpoint: cp.Checkpoint) -> None:
         if self._missing:
             return
-        data = {_KEY: cp.encode(cp.take(state, holder=self._lease.controller_id, gate_latencies_ms=gate_latencies_ms))}
+        data = {_KEY: cp.encode(checkpoint)}
         while self.held:
             try:
                 self._version = await self._patch({"metadata": {"resourceVersion": self._version}, "data": data})

@@ -121,6 +121,15 @@ class Hub:
         """Share anything else in the same way: opened by its first user in a task of its own, closed after the last."""
         return self._shared.use(("other", key), opening, linger_seconds=linger_seconds)
 
+    def lock(self, key: Hashable) -> AbstractAsyncContextManager[asyncio.Lock]:
+        """Share a lock between those of this process who name the same thing."""
+
+        @asynccontextmanager
+        async def opening() -> AsyncGenerator[asyncio.Lock, None]:
+            yield asyncio.Lock()
+
+        return self.share(("lock", key), opening, linger_seconds=0)
+
     async def close(self) -> None:
         """Stop all watches and close all clients now."""
         await self._shared.close()

@@ -102,6 +102,7 @@ class ControllerLease:
         self._epoch = 0
         self._renewals: asyncio.Task[None] | None = None
         self.trouble = ""  # why the last renewal failed; empty when it did not
+        self._complained = ""
 
     @property
     def controller_id(self) -> str:
@@ -163,13 +164,17 @@ class ControllerLease:
             except (KubeError, TimeoutError) as error:
                 # Sooner than usual: every attempt before the lapse counts.
                 pause_seconds *= _RETRY_SHARE
-                self.trouble = str(error) or "no answer in time"
-                log.warning(
-                    "Lease %s in %s is not renewed (%s): %s", self._name, self._namespace, self._standing(), error
-                )
+                self._complain(str(error) or "no answer in time")
             except Exception:
                 # A defect must not end the renewals in silence, and with them all fleets of this process.
                 log.exception("Lease %s in %s is not renewed because of a defect", self._name, self._namespace)
+
+    def _complain(self, why: str) -> None:
+        """Say so once, and once more when it has lapsed: an outage has many attempts."""
+        said = f"{self._standing().split()[0]} {why}"
+        if said != self._complained:
+            log.warning("Lease %s in %s is not renewed (%s): %s", self._name, self._namespace, self._standing(), why)
+        self._complained, self.trouble = said, why
 
     async def _renew(self) -> None:
         sent_at = _clock()
@@ -216,7 +221,7 @@ class ControllerLease:
     def _confirm(self, sent_at: float) -> None:
         if not self.held:
             self._epoch += 1
-        self.trouble = ""
+        self.trouble = self._complained = ""
         # Counted from before the request left, so that we let go before anybody who saw its effect may take over.
         self._renewed_at = sent_at
 
@@ -263,6 +268,12 @@ class HolderWatch:
         """
         await self._look(fresh=self._needs_fresh_listing(controller_id))
         return self._judge(controller_id)
+
+    def last_seen(self, controller_id: str) -> float | None:
+        """When that controller last renewed its Lease, by its own clock, in seconds since the epoch."""
+        observed = self._seen.get(lease_name(controller_id))
+        renewed = observed.lease.spec.renew_time if observed is not None else None
+        return None if renewed is None else float(renewed)
 
     async def wait_until_expired(self, controller_id: str) -> None:
         """Return once that controller is dead or gone; API errors are waited out."""

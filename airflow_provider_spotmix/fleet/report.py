@@ -25,10 +25,11 @@ class Report(Struct, frozen=True, kw_only=True):
     ``interruptions``: executors lost to the infrastructure or for unknown reasons; ``failures``: to the application
     itself. ``applications``: an application that was ``given_up`` may still have run when the fleet ended.
     ``unobtainable``: executors that were removed because no spot node took them. ``fallbacks``: executors that were
-    placed off their seats' pools; ``returns``: seats that came back. ``breaker``: when each spot pool's opened, half
-    opened and closed. ``resubmissions``: groups that were lost and submitted again. ``ledger``: closed accounts by
-    placed pool. ``costs``: of these; None without prices of all pools. ``gate_latency_ms``: from receiving a gated
-    pod's event to the API server's answer to its placement, of the last few hundred placements.
+    placed off their seats' pools; ``returns``: seats that came back. ``breaker``: when each spot pool's opened,
+    half opened and closed. ``outages``: when the fleet was not looked after, and why. ``resubmissions``: groups
+    that were lost and submitted again. ``ledger``: closed accounts by placed pool. ``costs``: of these; None
+    without prices of all pools. ``gate_latency_ms``: from receiving a gated pod's event to the API server's answer
+    to its placement, of the last few hundred placements.
     """
 
     schema: int
@@ -52,6 +53,7 @@ class Report(Struct, frozen=True, kw_only=True):
     returns: list[dict[str, Any]]
     returns_by_pool: dict[str, int]
     breaker: list[dict[str, Any]]
+    outages: list[dict[str, Any]]
     resubmissions: list[dict[str, Any]]
     ledger: dict[str, dict[str, Any]]
     costs: Costs | None
@@ -95,6 +97,7 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
         fallbacks_by_cause=state.fallbacks_by_cause,
         returns=[_plain(each) for each in state.returns],
         returns_by_pool=state.returns_by_pool,
+        outages=[{"since": _time(each.since), "until": _time(each.until), "why": each.why} for each in state.outages],
         breaker=[_plain(each) for each in state.breaker_changes],
         resubmissions=[_resubmission(each) for each in state.resubmissions.values() if not each.void],
         ledger={

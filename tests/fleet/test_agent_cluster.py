@@ -193,7 +193,8 @@ async def test_what_ends_while_no_agent_runs_is_reported_by_the_next(scene: Scen
     await scene.kube.delete(APPLICATIONS, scene.spark.name, scene.spark.namespace)
     async with working(scene):
         report = (await following(scene, []))["report"]
-    assert (report["result"], report["initial"]) == ("failed", {"spot": 2, "on-demand": 3})
+    assert report["result"] == "failed"
+    assert "its object was deleted" in report["message"]
 
 
 @pytest.mark.cluster

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 
 import pytest
 
+from airflow_provider_spotmix.core.checkpoint import Checkpoint
 from airflow_provider_spotmix.core.errors import CheckpointError
+from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.fleet.hub import Hub
+from airflow_provider_spotmix.fleet.lease import DURATION_SECONDS
 from airflow_provider_spotmix.kube.errors import Forbidden
-from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, NAMESPACES, custom
-from tests.fleet.scene import Scene, controlled
+from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NAMESPACES, custom
+from airflow_provider_spotmix.lab.config import LabConfig
+from airflow_provider_spotmix.lab.lab import Lab
+from tests.fleet.scene import Scene, controlled, staged
 from tests.fleet.test_rbac import bind, user
 from tests.kube.test_client_cluster import limited
 
@@ -165,3 +171,66 @@ async def test_a_checkpoint_of_a_newer_version_is_left_alone(scene: Scene) -> No
     async with controlled(scene) as run:
         with pytest.raises(CheckpointError, match="upgrade airflow-provider-spotmix"):
             await run
+
+
+async def test_a_controller_that_has_nothing_to_do_notices_that_it_was_away(scene: Scene) -> None:
+    """Who was stopped for a while, as a process in a debugger or a paused machine, is nobody's controller any more."""
+    async with controlled(scene) as run:
+        await scene.placed(spot=2, on_demand=3)
+        await scene.running()
+        (lease,) = (await scene.kube.list(LEASES, scene.spark.namespace)).items
+        await scene.kube.delete(LEASES, lease.metadata.name, scene.spark.namespace)
+        await scene.heard("lost hold of the fleet", seconds=30)
+        await scene.spark.complete()
+        assert (await run).result == "succeeded"
+
+
+async def test_time_without_a_controller_is_in_the_report(scene: Scene) -> None:
+    """After an orderly end as after a sudden one: since its last sign of life."""
+    async with controlled(scene):
+        await scene.placed(spot=2, on_demand=3)
+    assert (await scene.checkpoint() or Checkpoint(schema=1, fleet_id="")).holder == ""
+    await asyncio.sleep(4)
+    async with controlled(scene) as run:
+        await scene.heard("the fleet was not looked after")
+        assert not any("waiting for controller" in said for said in scene.told)
+        await scene.spark.complete()
+        report = await run
+    (outage,) = report.outages
+    since, until = (dt.datetime.fromisoformat(outage[key]) for key in ("since", "until"))
+    assert outage["why"] == "its controller was told to end"
+    assert dt.timedelta(seconds=3) < until - since < dt.timedelta(seconds=60)
+
+
+async def test_an_api_server_that_is_restarted_and_one_that_stays_away() -> None:
+    """Longer than the Lease: in a lab of its own."""
+    with Lab.ephemeral() as lab:
+        async with staged(lab) as scene, controlled(scene) as run:
+            await scene.placed(spot=2, on_demand=3)
+            await scene.running()
+            lost = await scene.one_on("spot")
+            await asyncio.to_thread(lab.stop_component, "apiserver")
+            await scene.heard("changes may go unseen", seconds=60)
+            await asyncio.sleep(DURATION_SECONDS + 1)
+            await asyncio.to_thread(lab.start_component, "apiserver")
+            await scene.heard("the fleet was not looked after", seconds=60)
+            await scene.heard("lost hold of the fleet", seconds=60)  # the outage was longer than the Lease
+            await asyncio.sleep(3)  # what happens before it is held again can only be inferred
+            await scene.spark.evict(lost)
+            await scene.spark.request_missing()
+            await scene.placed(spot=1, on_demand=4)
+            await scene.spark.complete()
+            report = await run
+    assert (report.result, report.losses_by_cause) == ("succeeded", {"spot-interruption": 1}), scene.told
+    assert [outage["why"] != "" for outage in report.outages] == [True] * len(report.outages)
+    assert report.outages
+
+
+async def test_without_an_operator_the_startup_timeout_says_so() -> None:
+    """In a lab without one: the application never gets a state."""
+    config = LabConfig(without=("spark-operator",))
+    with Lab.ephemeral(config) as lab:
+        async with staged(lab, policy=Policy(startup_timeout_seconds=3)) as scene:
+            report = await asyncio.wait_for(scene.control(), 60)
+    assert report.result == "failed"
+    assert "the operator has not taken it up" in report.message

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from airflow_provider_spotmix.fleet.hold import CONCURRENT_CALLS
 from airflow_provider_spotmix.fleet.hub import Hub
 from airflow_provider_spotmix.fleet.lease import DURATION_SECONDS
-from airflow_provider_spotmix.fleet.runner import CONCURRENT_CALLS
 from airflow_provider_spotmix.kube.client import Kube, PatchType
 from airflow_provider_spotmix.kube.clock import ServerClock
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NODES
