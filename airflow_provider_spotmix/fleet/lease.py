@@ -101,6 +101,7 @@ class ControllerLease:
         self._renewed_at: float | None = None
         self._epoch = 0
         self._renewals: asyncio.Task[None] | None = None
+        self._calling = asyncio.Lock()
         self.trouble = ""  # why the last renewal failed; empty when it did not
         self._complained = ""
 
@@ -133,6 +134,9 @@ class ControllerLease:
         """Stop renewing and delete the Lease: others may take over at once."""
         renewals, self._renewals = self._renewals, None
         if renewals is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RELEASE_SECONDS), self._calling:
+                    renewals.cancel()  # not in mid-call: a Lease that is just being made again would outlive us
             renewals.cancel()
             with suppress(asyncio.CancelledError):
                 await renewals
@@ -158,7 +162,7 @@ class ControllerLease:
             pause_seconds = self._renew_seconds
             try:
                 # A renewal that takes longer is hopeless, and another attempt may do better.
-                async with asyncio.timeout(self._duration_seconds / 3):
+                async with asyncio.timeout(self._duration_seconds / 3), self._calling:
                     await self._renew()
                 pause_seconds -= _clock() - started
             except (KubeError, TimeoutError) as error:

@@ -102,6 +102,23 @@ async def test_a_create_whose_answer_got_lost_is_adopted() -> None:
     assert (await server.client().list(LEASES, "n")).items == ()
 
 
+async def test_a_lease_that_is_just_being_taken_again_is_released_all_the_same() -> None:
+    """Found by chaos: somebody deletes the Lease, and the controller ends while it makes a new one."""
+
+    class Slow(MemoryKube):
+        async def create(self, *args: Any, **kwargs: Any) -> Any:
+            created = await super().create(*args, **kwargs)
+            await asyncio.sleep(1)
+            return created
+
+    server = MemoryServer()
+    async with ControllerLease(Slow(server), "n", "c1"):
+        await server.client().delete(LEASES, lease_name("c1"), "n")
+        while not (await server.client().list(LEASES, "n")).items:  # noqa: ASYNC110 - a poll in virtual time
+            await asyncio.sleep(0.1)
+    assert (await server.client().list(LEASES, "n")).items == ()
+
+
 async def test_a_lease_that_is_not_permitted_is_told_at_once() -> None:
     server = MemoryServer()
     server.fail("create", code=403)
