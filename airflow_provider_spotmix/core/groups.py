@@ -116,7 +116,8 @@ def finish_if_certain(turn: Turn) -> None:
     if not state.synced:
         turn.doubt_accounts()  # it went on and ended without us: executors may have come and gone
     for app, executor in list(state.executors()):
-        turn.account(app.name, executor, turn.at)
+        # Spark deletes its executors before it ends: whoever is not seen to go has gone unseen.
+        turn.account(app.name, executor, turn.at, estimated=not executor.pod.deleting)
     for name in list(state.applications):
         turn.close_open_accounts(name)
     message = "; ".join(f"{app.name} {app.state}: {app.message or 'no reason given'}" for app in failed)

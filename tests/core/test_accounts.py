@@ -13,6 +13,7 @@ from tests.core.vocabulary import (
     SPOT,
     account,
     application,
+    deleting,
     evicted,
     fleet,
     observed,
@@ -51,8 +52,18 @@ def taken_over(state: FleetState, *, ended: bool) -> FleetState:
     ],
 )
 def test_an_executor_that_was_going_away_when_the_controller_died(ended: bool, spot: Account) -> None:
-    state = run(taken_over(interrupted(), ended=ended), application(ApplicationPhase.SUCCEEDED, at=160))
+    over = (deleting(LIVES, at=160), application(ApplicationPhase.SUCCEEDED, at=160))
+    state = run(taken_over(interrupted(), ended=ended), *over)
     assert state.ledger == {SPOT: spot, ON_DEMAND: account(1, 160)}
+
+
+def test_an_executor_that_is_still_there_after_the_end_went_unseen() -> None:
+    """Spark deletes its executors before it ends. The watch of pods may be late, or dead without our knowing."""
+    state = run(started(TWO), application(ApplicationPhase.SUCCEEDED, at=160))
+    assert {pool: (each.seconds, each.estimated) for pool, each in state.ledger.items()} == {
+        SPOT: (160, True),
+        ON_DEMAND: (160, True),
+    }
 
 
 def test_an_application_that_was_over_before_anybody_came_back() -> None:

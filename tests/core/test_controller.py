@@ -282,7 +282,9 @@ def test_an_application_that_is_over_gets_no_executors_and_loses_none() -> None:
 
 
 def test_accounts_are_closed_when_the_fleet_is_over() -> None:
-    state = run(started(FIVE), application(ApplicationPhase.SUCCEEDED, at=100))
+    state = started(FIVE)
+    ending = [deleting(executor.pod, at=100) for _, executor in state.executors()]
+    state = run(state, *ending, application(ApplicationPhase.SUCCEEDED, at=100))
     assert state.ledger == {ON_DEMAND: account(3, 300), SPOT: account(2, 200)}
 
 
