@@ -15,26 +15,33 @@ from pathlib import Path
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.lab.progress import for_person
 from tests.chaos.company import Outcome, play_all
-from tests.chaos.schedule import decode, drawn, encode
-from tests.chaos.theatre import PLAYED, theatre
+from tests.chaos.schedule import Schedule, decode, drawn, encode
+from tests.chaos.shrink import shrunk
+from tests.chaos.theatre import PLAYED, Theatre, theatre
 
 
 async def main(arguments: argparse.Namespace, directory: Path) -> int:
     """Play; the exit status."""
     schedules = [decode(arguments.replay)] if arguments.replay else []
     schedules = schedules or [drawn(seed) for seed in range(arguments.seed, arguments.seed + arguments.count)]
-    begun, failed = time.monotonic(), []
+    begun, failed = time.monotonic(), list[Outcome]()
     with Lab.ephemeral(PLAYED, for_person()) as lab:
-        async with theatre(lab, directory) as stage:
+        async with theatre(lab, directory, keeps_all=bool(arguments.replay)) as stage:
             async for outcome in play_all(stage, schedules, together=arguments.together):
                 _tell(outcome)
                 if outcome.findings:
-                    failed.append(outcome.schedule)
+                    failed.append(outcome)
+            small = [await _made_small(stage, outcome) for outcome in failed[: arguments.shrink]]
     passed = len(schedules) - len(failed)
     print(f"chaos: {passed} of {len(schedules)} schedules are right, in {time.monotonic() - begun:.0f} s")
-    for schedule in failed:
+    for schedule in [*small, *(outcome.schedule for outcome in failed[len(small) :])]:
         print(f"  make chaos REPLAY='{encode(schedule)}'")
     return 1 if failed else 0
+
+
+async def _made_small(stage: Theatre, outcome: Outcome) -> Schedule:
+    print(f"making seed {outcome.schedule.seed} small ...", flush=True)
+    return await shrunk(stage, outcome.schedule, {finding.kind for finding in outcome.findings})
 
 
 def _tell(outcome: Outcome) -> None:
@@ -50,6 +57,7 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=500, help="how many schedules")
     parser.add_argument("--seed", type=int, default=1, help="of the first; each next one has the next")
     parser.add_argument("--replay", help="a schedule as it was printed")
+    parser.add_argument("--shrink", type=int, default=3, help="how many of those that fail are made small")
     parser.add_argument("--together", type=int, default=16, help="how many at once")
     parser.add_argument("--keep", type=Path, help="directory for logs and evidence; default: one that is removed")
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:

@@ -14,6 +14,9 @@ from msgspec import Struct
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
+NOTHING = msgspec.Raw(b"null")
+
+
 class _User(Struct, frozen=True):
     username: str = ""
 
@@ -52,8 +55,8 @@ class Line(Struct, frozen=True, kw_only=True):
     name: str
     subresource: str
     code: int
-    sent: msgspec.Raw = msgspec.Raw()
-    answered: msgspec.Raw = msgspec.Raw()
+    sent: msgspec.Raw = NOTHING
+    answered: msgspec.Raw = NOTHING
 
     @property
     def succeeded(self) -> bool:
@@ -62,12 +65,8 @@ class Line(Struct, frozen=True, kw_only=True):
 
     def answer(self) -> dict[str, Any]:
         """The object as it was after that; empty when the answer was none but that it is done."""
-        found: dict[str, Any] = msgspec.json.decode(self.answered) if self.answered else {}
+        found: dict[str, Any] = msgspec.json.decode(self.answered) or {}
         return {} if found.get("kind") == "Status" else found
-
-    def request(self) -> Any:
-        """What was sent."""
-        return msgspec.json.decode(self.sent) if self.sent else None
 
 
 _decoder = msgspec.json.Decoder(_Event)
@@ -107,4 +106,4 @@ def seconds(stamp: str) -> float:
 
 def _kept(raw: msgspec.Raw) -> msgspec.Raw:
     """A copy of its own: what is decoded holds on to the whole line otherwise."""
-    return msgspec.Raw(bytes(raw)) if raw else raw
+    return msgspec.Raw(bytes(raw)) if raw else NOTHING

@@ -34,7 +34,7 @@ async def play_one(theatre: Theatre, schedule: Schedule) -> Outcome:
         async with asyncio.timeout(TOO_LONG_SECONDS):
             evidence = await play(theatre, schedule)
         findings = judge(evidence)
-        if findings:
+        if findings or theatre.keeps_all:
             (theatre.directory / f"evidence-{schedule.seed}.json").write_bytes(msgspec.json.encode(evidence))
     except Exception as error:  # noqa: BLE001 - others go on
         findings = [Finding("play", "".join(traceback.format_exception(error)))]

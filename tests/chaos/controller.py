@@ -27,6 +27,7 @@ from airflow_provider_spotmix.fleet.submit import delete_patiently
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.clock import ServerClock
 from airflow_provider_spotmix.kube.config import ClusterConfig
+from airflow_provider_spotmix.kube.errors import Unauthorized
 from airflow_provider_spotmix.kube.rest import KubeClient
 from airflow_provider_spotmix.kube.retry import Limits
 from tests.chaos import defects
@@ -60,7 +61,7 @@ class PatientCluster:
     async def connect(self) -> Kube:
         client = await KubeClient.connect(self.config, LIMITS)
         client._session.clock = ServerClock(wall=lambda: time.time() + self.skew_seconds)
-        return defects.wrapped(client, self.defect)
+        return defects.wrapped(client, self.defect, secret=self.config.kube_config or "")
 
 
 def main() -> None:
@@ -90,6 +91,8 @@ def _child(line: str) -> None:
         code = 0
     except asyncio.CancelledError:
         print("stopped", flush=True)
+    except Unauthorized as error:
+        print(f"refused: {error}", flush=True)  # as documented: the task fails, and is tried again
     except BaseException:  # noqa: BLE001 - the end of a process: whatever it was is told in its log
         traceback.print_exc()
     finally:

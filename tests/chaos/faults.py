@@ -193,10 +193,10 @@ async def _evict(run: Run, pod: Pod, actor: str) -> None:
 
 
 async def _quota(run: Run, fault: Fault) -> None:
-    person = run.theatre.clients[actors.PERSON]
-    await person.create(QUOTAS, {"metadata": {"name": "exhausted"}, "spec": {"hard": {"pods": "1"}}}, run.stage)
+    person, name = run.theatre.clients[actors.PERSON], f"exhausted-{fault.at:g}"
+    await person.create(QUOTAS, {"metadata": {"name": name}, "spec": {"hard": {"pods": "1"}}}, run.stage)
     await asyncio.sleep(fault.seconds)
-    await person.delete(QUOTAS, "exhausted", run.stage)
+    await person.delete(QUOTAS, name, run.stage)
 
 
 async def _driver_restarts(run: Run, fault: Fault) -> None:

@@ -18,6 +18,10 @@ GATE = "spotmix.io/placement"
 SEAT, SEAT_POOL, PLACED_POOL = "spotmix.io/seat", "spotmix.io/seat-pool", "spotmix.io/placed-pool"
 # A controller renews its Lease every 2 s, so for so long after a renewal it is taken for up and connected.
 RENEWAL_COVERS_SECONDS = 3.0
+# And so long after one, at the least, its Lease has not lapsed.
+LAPSES_SECONDS = 5.5
+
+NOBODY = ""
 
 Json = dict[str, Any]
 Span = tuple[float, float]
@@ -94,9 +98,12 @@ class History:
     application_deleted: tuple[float, str] | None = None
     renewals: dict[str, list[float]] = field(default_factory=dict)  # by Lease
     released: dict[str, float] = field(default_factory=dict)  # Leases that are deleted
+    deletions: dict[str, list[float]] = field(default_factory=dict)  # of Leases
     owner: dict[str, str] = field(default_factory=dict)  # actor by Lease
     holds: list[tuple[float, str]] = field(default_factory=list)  # Leases that checkpoints name as holder
+    writes: list[tuple[float, str]] = field(default_factory=list)  # of the checkpoint, by which Lease
     submissions: list[tuple[float, str]] = field(default_factory=list)
+    checkpoint_deleted: list[float] = field(default_factory=list)
     controllers: set[str] = field(default_factory=set)
     written: list[tuple[str, str]] = field(default_factory=list)  # what controllers wrote: where, and the text
 
@@ -129,12 +136,25 @@ class History:
     def in_charge(self) -> list[Span]:
         """Times in which the controller that held the fleet was up and connected."""
         found = []
-        ends = [at for at, _ in self.holds[1:]] + [self.last + RENEWAL_COVERS_SECONDS]
-        for (since, lease), until in zip(self.holds, ends, strict=True):
-            for at in self.renewals.get(lease, ()):
-                end = min(at + RENEWAL_COVERS_SECONDS, until, self.released.get(lease, until))
-                found.append((max(at, since), end))
+        for lease, times in self.renewals.items():
+            for hold in self._unbroken(lease, times):
+                # After a lapse the fleet has to be claimed again, which is a write of the checkpoint.
+                claimed = [at for at, holder in self.writes if holder == lease and at >= hold[0]]
+                since = min(claimed, default=hold[-1] + LAPSES_SECONDS)
+                until = min((at for at, holder in self.holds if holder != lease and at > since), default=self.last + 9)
+                found += [(max(at, since), min(at + RENEWAL_COVERS_SECONDS, until)) for at in hold]
         return joined(found)
+
+    def _unbroken(self, lease: str, renewals: list[float]) -> list[list[float]]:
+        """Renewals between which the Lease neither lapsed nor was deleted."""
+        found: list[list[float]] = []
+        for at in renewals:
+            before = found[-1][-1] if found else at
+            deleted = any(before < moment <= at for moment in self.deletions.get(lease, ()))
+            if not found or at - before > LAPSES_SECONDS or deleted:
+                found.append([])
+            found[-1].append(at)
+        return found
 
     def holder(self, at: float) -> tuple[float, str]:
         """Since when which actor held the fleet then."""
@@ -283,6 +303,9 @@ def _application(history: History, line: Line) -> None:
 def _lease(history: History, line: Line) -> None:
     if line.verb == "delete":
         history.released.setdefault(line.name, line.at)
+        history.deletions.setdefault(line.name, []).append(line.at)
+        if history.holds and history.holds[-1][1] == line.name:
+            history.holds.append((line.at, NOBODY))  # until its controller has claimed the fleet again
         return
     name = line.name or (line.answer().get("metadata") or {}).get("name", "")
     history.owner.setdefault(name, line.actor)
@@ -292,8 +315,12 @@ def _lease(history: History, line: Line) -> None:
 
 def _config_map(history: History, line: Line) -> None:
     text = ((line.answer().get("data")) or {}).get("checkpoint")
-    if line.verb != "delete" and text:
+    if line.verb == "delete":
+        if history.over is None:  # later it goes with the application
+            history.checkpoint_deleted.append(line.at)
+    elif text:
         holder = f"spotmix-{json.loads(plain(text)).get('holder', '')}"
+        history.writes.append((line.at, holder))
         if not history.holds or history.holds[-1][1] != holder:
             history.holds.append((line.at, holder))
 
@@ -308,7 +335,7 @@ def plain(checkpoint: str) -> str:
 
 def _note_writing(history: History, line: Line) -> None:
     """What a controller wrote is what it sent, apart from applications, which are the person's own words."""
-    if line.resource == "sparkapplications" or not line.sent:
+    if line.resource == "sparkapplications":
         return
     text = bytes(line.sent).decode()
     checkpoint = (line.answer().get("data") or {}).get("checkpoint") if line.resource == "configmaps" else None

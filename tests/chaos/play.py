@@ -39,9 +39,8 @@ from tests.chaos.theatre import Theatre
 from tests.chaos.wire import Wire, wire
 
 SERVICE_ACCOUNTS: Resource[Raw] = Resource("", "v1", "serviceaccounts", "ServiceAccount", Raw)
-# Everything that is not over so long after the last fault is stuck. Kubernetes' own deadlines are part of it.
-PATIENCE_SECONDS = 60.0
 SETTLED_SECONDS = 1.0
+STALL_SECONDS = 0.1
 LEFT: tuple[Resource[Any], ...] = (PODS, CONFIG_MAPS, LEASES, APPLICATIONS)
 POLICY = Policy(
     node_lost_after_seconds=1.0,
@@ -57,7 +56,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """What the oracle gets to see.
 
     ``report`` is what the first controller to end has told; ``logs`` what all have said; ``left`` the names of objects
-    in the end, ``unreleased`` the Leases of controllers that nobody killed; ``secrets`` what may be nowhere.
+    in the end, ``unswept`` those that only a sweep has removed, but for the Leases of killed controllers; ``secrets``
+    what may be nowhere; ``stalled_seconds``: for how long altogether this machine had no time for the play.
     """
 
     schedule: Schedule
@@ -65,9 +65,10 @@ class Evidence(Struct, frozen=True, kw_only=True):
     report: dict[str, Any] | None
     logs: dict[str, str]
     left: list[str]
-    unreleased: list[str]
+    unswept: list[str]
     secrets: list[str]
     stuck: str = ""
+    stalled_seconds: float = 0.0
 
 
 async def play(theatre: Theatre, schedule: Schedule) -> Evidence:
@@ -96,6 +97,7 @@ class Run:
         self.controllers: list[Controller] = []
         self.killed: set[int] = set()
         self.stuck = ""
+        self.stalled_seconds = 0.0
         self._begun = 0.0
         self._orders = 0
         self._tasks: list[asyncio.Task[Any]] = []
@@ -115,6 +117,7 @@ class Run:
         await self.machines.add("on-demand", 2, safe=True)
         await _until_there(kube, SERVICE_ACCOUNTS, "default", self.stage)
         self.plan = self._planned()
+        self._spawn(self._feel_stalls())
         self._spawn(self._mirror_pods())
         self._spawn(self.machines.keep_beating())
         await submit(kube, self.plan, tell=lambda *_: None)
@@ -191,13 +194,16 @@ class Run:
         """Let the faults come; then the application ends well, unless it has ended already."""
         from tests.chaos.faults import strike  # it needs this class
 
+        if self.schedule.once_running:
+            await self._until_running()
         for fault in self.schedule.faults:
             self._spawn(self._at(fault.at, partial(strike, self, fault)))
-        deadline = self.schedule.last_fault + PATIENCE_SECONDS
+        deadline = self.schedule.last_fault + self.schedule.patience_seconds
         settled_at: float | None = None
         while not self.reports():
             await asyncio.sleep(0.1)
-            if self.clock > deadline:
+            await self._try_again()
+            if self.clock > deadline + self.stalled_seconds:
                 self.stuck = self._picture()
                 return
             if not self.spark.submission or not self.spark.has_all or self.clock < self.schedule.last_fault:
@@ -209,6 +215,19 @@ class Run:
         with suppress(TimeoutError):
             async with asyncio.timeout(10):  # the deletion, and the farewell
                 await asyncio.gather(*(each.ended() for each in self.controllers[:1]))
+
+    async def _until_running(self) -> None:
+        """Until all executors run; not for ever, since a defect may be in the way."""
+        give_up = self.schedule.patience_seconds
+        while not (self.spark.submission and self.spark.has_all) and self.clock < give_up:  # noqa: ASYNC110 - a poll
+            await asyncio.sleep(0.1)
+        self._begun = asyncio.get_running_loop().time()
+
+    async def _try_again(self) -> None:
+        """Airflow's next try, when no controller is left and no fault is about to bring one."""
+        last = max((f.at + f.seconds for f in self.schedule.faults if f.name.startswith("controller")), default=0.0)
+        if self.clock > last + 2.0 and not self.running() and not self.reports():
+            await self.start_controller()
 
     @property
     def clock(self) -> float:
@@ -233,6 +252,14 @@ class Run:
         return (
             f"after {self.clock:.0f} s: {self.spark.wanted} executors wanted, {len(self.running())} controllers; {pods}"
         )
+
+    async def _feel_stalls(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            begun = loop.time()
+            await asyncio.sleep(STALL_SECONDS)
+            late = loop.time() - begun - STALL_SECONDS
+            self.stalled_seconds += late if late > STALL_SECONDS else 0.0
 
     async def _mirror_pods(self) -> None:
         kube = self.theatre.clients[actors.KUBELET]
@@ -263,25 +290,26 @@ class Run:
         failed = [repr(error) for task in done if (error := task.exception())]
         with suppress(KubeError):
             await delete_patiently(kube, self.plan.spec)
-        leases = [lease.metadata.name for lease in (await kube.list(LEASES, self.stage)).items]
-        unreleased = [name for name in leases if not any(f"-{pid}-" in name for pid in self.killed)]
-        left = await self._left_in_the_end()
+        unswept = [name for name in await self._left(without="leases/") if not self._is_of_the_killed(name)]
+        with suppress(KubeError):
+            for leftover in await find_leftovers(kube, self.stage):
+                await delete_leftover(kube, leftover)
+        left = await self._left()
         return Evidence(
             schedule=self.schedule,
             lines=self.theatre.tail.take(self.stage),
             report=json.loads(reports[0].read_text()) if (reports := self.reports()) else None,
             logs={path.name: path.read_text() for path in self.directory.glob("*.log")},
             left=left,
-            unreleased=unreleased,
+            unswept=unswept,
             secrets=[*self.canaries, actors.token(self.theatre.kubeconfig)],
+            stalled_seconds=self.stalled_seconds,
             stuck=self.stuck or "; ".join(f"the play itself failed: {each}" for each in failed),
         )
 
-    async def _left_in_the_end(self) -> list[str]:
+    async def _left(self, *, without: str = "none") -> list[str]:
+        """What is there, once Kubernetes has collected its garbage; ``without``: what it is not waited for."""
         kube = self.theatre.clients[actors.STAGE]
-        with suppress(KubeError):
-            for leftover in await find_leftovers(kube, self.stage):
-                await delete_leftover(kube, leftover)
         left: list[str] = []
         for _ in range(100):
             left = []
@@ -289,10 +317,13 @@ class Run:
                 found = [each for each in (await kube.list(resource, self.stage)).items if not self._is_stranded(each)]
                 left += [f"{resource.plural}/{each.metadata.name}" for each in found]
             left = [name for name in left if name != "configmaps/kube-root-ca.crt"]
-            if not left:
+            if all(name.startswith(without) for name in left):
                 break
             await asyncio.sleep(0.2)
         return left
+
+    def _is_of_the_killed(self, name: str) -> bool:
+        return any(f"-{pid}-" in name for pid in self.killed) and name.startswith("leases/")
 
     def _is_stranded(self, thing: Any) -> bool:
         """A pod that is deleted, but whose dead machine does not say so: it goes when the cloud deletes the Node."""

@@ -14,6 +14,8 @@ from tests.chaos.oracle import Case, Finding
 SECONDS_OF_ONE = 2.0
 # What happens so shortly before the end may be seen after it.
 BEFORE_THE_END_SECONDS = 2.0
+# A controller that was in charge for so long after a loss has seen it and written it down.
+SEEN_SECONDS = 3.0
 
 
 def the_result_is_right(case: Case) -> Iterator[Finding]:
@@ -38,6 +40,8 @@ def every_fallback_is_listed(case: Case) -> Iterator[Finding]:
         told = listed.get(name)
         if executor.ungated is None or not executor.is_live(executor.ungated) or executor.ungated > case.over:
             continue
+        if executor.ungated < max(case.history.checkpoint_deleted, default=0.0):
+            continue  # somebody has deleted what was written down of it
         if told is None:
             yield Finding("fallback-unlisted", f"{name} is on {executor.placed_pool} instead of {executor.seat_pool}")
         elif told["pool"] != executor.placed_pool or not told["cause"]:
@@ -58,10 +62,26 @@ def every_loss_is_told(case: Case) -> Iterator[Finding]:
         left = executor.left
         if left is None or left > case.over - BEFORE_THE_END_SECONDS or not _was_placed(executor):
             continue
+        if left < max(case.history.checkpoint_deleted, default=0.0):
+            continue  # somebody has deleted what was written down of it
         if not (executor.disruption or executor.killed_by_memory or _is_replaced(case, executor)):
             continue  # a deletion that nothing explains may be the beginning of the end
         if not told & {executor.name, f"executor {executor.number}"}:
             yield Finding("loss-untold", f"{executor.name} left {case.over - left:.1f} s before the end")
+
+
+def a_loss_that_was_seen_is_not_guessed(case: Case) -> Iterator[Finding]:
+    """Who went under a controller's eyes, long enough to write it down, is told by name, whatever came later."""
+    if case.evidence.report is None or case.setup.dynamic or case.history.checkpoint_deleted:
+        return
+    told = {loss["executor"] for loss in _losses(case)}
+    eyes = case.history.in_charge()
+    for executor in case.history.executors.values():
+        if executor.left is None or not (executor.disruption and _was_placed(executor)):
+            continue
+        was_seen = any(begin + 1.0 < executor.left < end - SEEN_SECONDS for begin, end in eyes)
+        if was_seen and executor.left < case.over - SEEN_SECONDS and executor.name not in told:
+            yield Finding("loss-forgotten", f"{executor.name} ({executor.disruption}) went under a controller's eyes")
 
 
 def every_told_loss_is_true(case: Case) -> Iterator[Finding]:
@@ -106,6 +126,7 @@ REPORT_CHECKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     the_result_is_right,
     every_fallback_is_listed,
     every_loss_is_told,
+    a_loss_that_was_seen_is_not_guessed,
     every_told_loss_is_true,
     the_seconds_are_right,
 )

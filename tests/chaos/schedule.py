@@ -7,6 +7,8 @@ import random
 import msgspec
 from msgspec import Struct
 
+# Everything that is not over so long after the last fault is stuck. Kubernetes' own deadlines are part of it.
+PATIENCE_SECONDS = 60.0
 # Seconds after the submission between which faults happen: from before the first executor to a fleet that has settled.
 FIRST, LAST = 0.5, 14.0
 
@@ -32,12 +34,18 @@ class Setup(Struct, frozen=True, kw_only=True):
 
 
 class Schedule(Struct, frozen=True, kw_only=True):
-    """A fleet and its faults. ``seed`` names it; it is replayed by its content."""
+    """A fleet and its faults. ``seed`` names it, its content replays it.
+
+    ``defect``: one of `defects`, if any. ``once_running``: the faults' clock begins when all executors run, and not
+    with the submission.
+    """
 
     seed: int
     setup: Setup
     faults: tuple[Fault, ...] = ()
     defect: str = ""
+    patience_seconds: float = PATIENCE_SECONDS
+    once_running: bool = False
 
     @property
     def last_fault(self) -> float:

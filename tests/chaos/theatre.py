@@ -88,11 +88,15 @@ class Theatre:
     session: aiohttp.ClientSession
     tail: AuditTail
     directory: Path
+    keeps_all: bool = False
 
 
 @asynccontextmanager
-async def theatre(lab: Lab, directory: Path) -> AsyncGenerator[Theatre]:
-    """Open a theatre in a lab whose audit log is kept; ``directory`` gets the logs of what is played."""
+async def theatre(lab: Lab, directory: Path, *, keeps_all: bool = False) -> AsyncGenerator[Theatre]:
+    """Open a theatre in a lab whose audit log is kept.
+
+    ``directory`` gets the logs of what is played, and the evidence of what is wrong; with ``keeps_all`` all of it.
+    """
     async with AsyncExitStack() as stack:
         mother = await stack.enter_async_context(nursery())
         clients = {}
@@ -108,7 +112,7 @@ async def theatre(lab: Lab, directory: Path) -> AsyncGenerator[Theatre]:
         following = asyncio.create_task(tail.follow())
         stack.callback(following.cancel)
         await _until_garbage_is_collected(clients[actors.STAGE])
-        yield Theatre(lab.kubeconfig, chosen.server, clients, mother, session, tail, directory)
+        yield Theatre(lab.kubeconfig, chosen.server, clients, mother, session, tail, directory, keeps_all)
 
 
 async def _until_garbage_is_collected(kube: Kube) -> None:
