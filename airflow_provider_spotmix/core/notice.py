@@ -23,6 +23,8 @@ from airflow_provider_spotmix.core.turn import Turn
 
 # A placement names at most so many nodes to stay away from: their taints keep the scheduler off most of them anyway.
 MAX_AVOIDED = 20
+# How the reason of a deletion begins that a notice is behind.
+REASON = "notice: "
 
 
 def see_node(turn: Turn, seen: NodeFacts) -> None:
@@ -100,13 +102,13 @@ def _heed(turn: Turn, found: Iterable[tuple[ApplicationState, Executor]]) -> Non
         if evidence:
             said = "; ".join(each.said for each in evidence)
             cause = judge(evidence, node, on_spot=on_spot) or Cause.UNKNOWN
-            remove(turn, app.name, executor, Removal(cause=cause, reason=f"notice: {said}"))
+            remove(turn, app.name, executor, Removal(cause=cause, reason=f"{REASON}{said}"))
             leaving.setdefault(node.name, [said]).append(executor.pod.name)
     for name, (said, *executors) in leaving.items():
         _keep(turn, replace(turn.state.nodes[name], heeded=True))
         turn.state = replace(turn.state, avoided=turn.state.avoided | {name})
         count = f"{len(executors)} executors on it leave" if len(executors) > 1 else f"{executors[0]} leaves it"
-        turn.tell(f"notice: {said}; {count} now, while there is time", warning=True, topic=Topic.NOTICE)
+        turn.tell(f"{REASON}{said}; {count} now, while there is time", warning=True, topic=Topic.NOTICE)
 
 
 def _may_leave(executor: Executor) -> bool:

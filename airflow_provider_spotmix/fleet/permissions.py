@@ -36,6 +36,10 @@ class Grant(NamedTuple):
 # Beside what looking after a fleet needs: an agent finds its fleets' records, and fetches nothing from Airflow.
 RECORDS = Grant(CONFIG_MAPS, ("list", "watch"), "find the fleets")
 
+# In the namespace `default`, where the Events of nodes are. Only Karpenter's nodes need it, so nobody asks for it
+# before a fleet starts: what is not known without it is said when it matters.
+NODE_EVENTS = Grant(EVENTS, ("list",), "see why Karpenter takes a node away")
+
 
 def grants(backend_name: str = "kubeflow", controller: str = AIRFLOW) -> tuple[Grant, ...]:
     """Return what Airflow's credentials need for a fleet of that backend, by who looks after it."""
@@ -77,6 +81,6 @@ def agent_grants(backend_name: str = "kubeflow") -> tuple[Grant, ...]:
             NODES,
             ("get", "list", "watch"),
             "see why executors are lost",
-            without="losses are explained by pods alone, and executors of dead nodes are not rescued",
+            without="losses are explained by pods alone, no notice is seen, executors of dead nodes are not rescued",
         ),
     )

@@ -17,6 +17,10 @@ from airflow_provider_spotmix.core.actions import Place, Remove
 from airflow_provider_spotmix.core.events import ApplicationPhase, NodeFacts, PodFacts
 from tests.core.vocabulary import APP, NOON
 
+ITN = "aws-node-termination-handler/spot-itn"
+MAINTENANCE = "aws-node-termination-handler/scheduled-maintenance"
+ADVICE = "aws-node-termination-handler/rebalance-recommendation"
+
 
 @dataclass
 class ModelPod:
@@ -28,6 +32,7 @@ class ModelPod:
     hung: bool = False  # its node is dead: it never ends by itself
     patched_alive: bool = False  # our placement reached it before anybody deleted it
     patched: int = 0  # the how manieth placement that was
+    avoid: tuple[str, ...] = ()  # nodes that our placement keeps it off; it tolerates whatever they are tainted with
     lost: str = ""  # why it went, when it was not the application's own will
 
     @property
@@ -38,6 +43,13 @@ class ModelPod:
     def counts(self) -> bool:
         """Whether Spark takes it for there: a pod that is deleted counts until it leaves Running."""
         return self.exists and not self.facts.ended and not (self.facts.deleting and self.facts.phase != "Running")
+
+
+def why_removed(action: Remove) -> str:
+    """Why the controller removes an executor: a notice, spot that is not to be had, a seat's return."""
+    if action.reason.startswith("notice: "):
+        return "noticed"
+    return "removed" if action.unless_bound else "returned"
 
 
 class Cluster:
@@ -58,6 +70,7 @@ class Cluster:
         self.phase = ApplicationPhase.RUNNING
         self.stopping = False
         self.sick: set[str] = set()  # nodes that were ever in trouble
+        self.noticed: set[str] = set()  # nodes whose end was ever announced for sure
         self.droughts: set[str] = set()  # pools that have no nodes to give
         for pool in pools:
             for number in range(2):
@@ -156,6 +169,7 @@ class Cluster:
         if not pod.exists or not pod.facts.gated:
             return False
         pod.patched_alive = pod.live
+        pod.avoid = action.avoid
         pod.patched = 1 + max(other.patched for other in self.pods)
         self.change(
             pod,
@@ -173,7 +187,7 @@ class Cluster:
         pod = self.by_uid(action.uid)
         if action.unless_bound and pod.facts.node:
             return False
-        self.delete(pod, lost="removed" if action.unless_bound else "returned")
+        self.delete(pod, lost=why_removed(action))
         return True
 
     def by_uid(self, uid: str) -> ModelPod:
@@ -181,7 +195,8 @@ class Cluster:
 
     def start(self, pod: ModelPod, which: int) -> None:
         """Scheduler and kubelet: a placed pod is bound to a ready node of its pool and runs."""
-        names = sorted(n.name for n in self.nodes.values() if n.ready and n.name.startswith(pod.facts.placed_pool))
+        pool = (node for node in self.nodes.values() if node.name.startswith(pod.facts.placed_pool))
+        names = sorted(node.name for node in pool if node.ready and node.name not in pod.avoid)
         if not pod.live or pod.facts.gated or pod.facts.node:
             return
         if names and pod.facts.placed_pool not in self.droughts:
@@ -245,6 +260,15 @@ class Cluster:
         for pod in self.pods:
             if pod.exists and pod.facts.node == name:
                 pod.hung = True
+
+    def mark_node(self, name: str, *taints: str) -> None:
+        """Somebody says that the node will go, or takes that back."""
+        self.noticed |= {name} if {ITN, MAINTENANCE} & {*taints} else set()
+        self.node_changes(replace(self.nodes[name], taints=taints))
+        pool = name.rpartition("-")[0]
+        if all(node.taints for node in self.nodes.values() if node.name.rpartition("-")[0] == pool):
+            self.serial += 1
+            self.node_changes(NodeFacts(name=f"{pool}-{self.serial + 10}"))
 
     def revive_node(self, name: str) -> None:
         """It was only a network partition."""

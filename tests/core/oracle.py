@@ -6,6 +6,7 @@ It never asks the controller what it believes, but for its report: losses and re
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from airflow_provider_spotmix.core import journal
@@ -13,7 +14,7 @@ from airflow_provider_spotmix.core.actions import Place, Remove, Rescue
 from airflow_provider_spotmix.core.history import BREAKER_OPEN, BreakerStatus, Cause
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.state import FleetState
-from tests.core.cluster_model import Cluster, ModelPod
+from tests.core.cluster_model import ITN, MAINTENANCE, Cluster, ModelPod, why_removed
 from tests.core.vocabulary import ON_DEMAND, fleet
 
 
@@ -149,7 +150,7 @@ class Oracle:
         """Where the one that replaces it may be."""
         waits = self.setup.fallback == "wait"
         returns = lost.lost != "removed" if waits else lost.lost in ("application", "returned")
-        if lost.facts.uid in self.unwanted and lost.lost not in ("removed", "returned"):
+        if lost.facts.uid in self.unwanted and lost.lost not in ("removed", "returned", "noticed"):
             return {seat_pool, ON_DEMAND}  # somebody was faster than we, and who cannot be known
         if returns:
             return {seat_pool} | ({ON_DEMAND} if lost.facts.node in self.cluster.sick and not waits else set())
@@ -175,11 +176,15 @@ class Oracle:
         self.probes[pool] = action.uid
 
     def check_removal(self, action: Remove) -> None:
-        """Only spot that no node takes is removed, and what has fallen back when that may return."""
+        """Whoever is on a noticed node is removed; spot that no node takes; what has fallen back when it may return."""
         executor = self.cluster.by_uid(action.uid)
         facts = executor.facts
         if executor not in self.cluster.current:
             return  # its driver is gone
+        if why_removed(action) == "noticed":
+            if facts.node not in self.cluster.noticed:
+                raise Wrong(f"{action}, but nobody has announced the end of {facts.node}")
+            return
         if action.unless_bound:
             patience = 6 if self.setup.fallback == "on_demand" else 12
             is_late = self.cluster.now - (facts.placed_at or self.cluster.now) >= patience
@@ -215,6 +220,13 @@ class Oracle:
         if not self.setup.dynamic and not self.cluster.stopping:
             self.check_mix(Counter(self.house().values()))
             self.check_spot_is_not_tried_again()
+
+    def check_notices(self, heard_of: Iterable[str]) -> None:
+        """Nobody who is known to be there stays on a node that will go."""
+        for pod in map(self.cluster.by_uid, heard_of):
+            node = self.cluster.nodes.get(pod.facts.node)
+            if pod.live and pod in self.cluster.current and node and {ITN, MAINTENANCE} & {*node.taints}:
+                raise Wrong(f"{pod.facts} is still on {node}")
 
     def check_spot_is_not_tried_again(self) -> None:
         on_spot = sum(pod.patched_alive and pod.facts.placed_pool != ON_DEMAND for pod in self.cluster.current)

@@ -12,7 +12,7 @@ from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import AnyAction, Finish, Place, Remove, Rescue, SaveCheckpoint
 from airflow_provider_spotmix.core.events import ApplicationPhase, PodFacts
 from airflow_provider_spotmix.core.state import FleetState, violations
-from tests.core.cluster_model import ModelPod
+from tests.core.cluster_model import ADVICE, ITN, MAINTENANCE, ModelPod
 from tests.core.oracle import Oracle, Run, Setup, Wrong
 
 Decide = Callable[[FleetState, ev.AnyEvent], controller.Decision]
@@ -109,6 +109,23 @@ class Simulation(Oracle):
         """A pool has no more nodes to give, or has some again."""
         pools = [pool.name for pool in self.spec.pools if pool.is_spot]
         self.cluster.droughts ^= {pools[which % len(pools)]}
+
+    def notice(self, which: int) -> None:
+        """A node's end is announced; at times only that it may come."""
+        self.cluster.mark_node(self.node(which), (ITN, ITN, MAINTENANCE, ADVICE)[which % 4])
+
+    def withdraw(self, which: int) -> None:
+        marked = sorted(name for name, node in self.cluster.nodes.items() if node.taints)
+        if marked:
+            self.cluster.mark_node(marked[which % len(marked)])
+
+    def drain(self, which: int) -> None:
+        """The autoscaler scales down: all executors of a node are evicted."""
+        name = self.node(which)
+        self.cluster.mark_node(name, "ToBeDeletedByClusterAutoscaler")
+        for pod in self.cluster.current:
+            if pod.live and pod.facts.node == name:
+                self.cluster.delete(pod, lost="evicted", disruption="EvictionByEvictionAPI")
 
     def restart_driver(self, which: int) -> None:
         if which % 3 == 0:
@@ -302,6 +319,7 @@ class Simulation(Oracle):
         while self.cluster.application_news:
             self.hear(self.cluster.application_news.popleft())
         self.check_report()
+        self.check_notices(uid for uid, pod in self.known.items() if pod.node)
 
     def end(self) -> None:
         """The application ends: its driver removes the executors."""

@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from airflow_provider_spotmix.core import checkpoint as cp
 from airflow_provider_spotmix.core import controller
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import Place, Rescue, SaveCheckpoint
+from airflow_provider_spotmix.core.actions import Place, Remove, Rescue, SaveCheckpoint
 from airflow_provider_spotmix.core.controller import Decision
 from airflow_provider_spotmix.core.state import FleetState
 from tests.core import search, simulation
+from tests.core.cluster_model import ADVICE, ITN
 from tests.core.oracle import Wrong
 from tests.core.vocabulary import ON_DEMAND, SPOT
 
@@ -47,6 +48,7 @@ def test_the_steps_lead_to_everything_that_may_happen() -> None:
         seen |= {"probe failed" for each in run.state.breaker_changes if each.cause.startswith("its probe")}
         seen |= {"estimated" for loss in run.state.losses if loss.estimated}
         seen |= {type(action).__name__ for entry in run.run.entries for action in entry.actions}
+        seen |= {"noticed" for loss in run.state.losses if any(said.startswith("notice: ") for said in loss.evidence)}
         seen |= {"restarted" for app in run.state.applications.values() if app.past_submissions}
     assert seen >= {
         "spot-interruption",
@@ -58,6 +60,7 @@ def test_the_steps_lead_to_everything_that_may_happen() -> None:
         "estimated",
         "Rescue",
         "restarted",
+        "noticed",
         "Remove",
         "spot-unobtainable",
         "fell back: spot-unobtainable",
@@ -143,6 +146,20 @@ def hasty(state: FleetState, event: ev.AnyEvent) -> Decision:
     return Decision(decision.state, decision.actions + rescues)
 
 
+def credulous(state: FleetState, event: ev.AnyEvent) -> Decision:
+    """Takes a recommendation for a notice."""
+    if isinstance(event, ev.NodeObserved) and ADVICE in event.node.taints:
+        event = replace(event, node=replace(event.node, taints=(ITN,)))
+    return controller.decide(state, event)
+
+
+def heedless(state: FleetState, event: ev.AnyEvent) -> Decision:
+    """Leaves executors on nodes that go."""
+    decision = controller.decide(state, event)
+    heeded = tuple(a for a in decision.actions if not (isinstance(a, Remove) and a.reason.startswith("notice: ")))
+    return Decision(decision.state, heeded)
+
+
 def moody() -> Decide:
     mood = count()
 
@@ -184,6 +201,8 @@ def unexplained(state: FleetState, event: ev.AnyEvent) -> Decision:
         pytest.param(lambda: many_probes, id="sends-many-probes"),
         pytest.param(lambda: impatient, id="gives-spot-up-too-soon"),
         pytest.param(lambda: hasty, id="rescues-on-suspicion"),
+        pytest.param(lambda: credulous, id="believes-recommendations"),
+        pytest.param(lambda: heedless, id="leaves-executors-on-nodes-that-go"),
         pytest.param(moody, id="decides-otherwise-on-another-day"),
         pytest.param(lambda: unexplained, id="counts-the-end-of-an-application-as-losses"),
     ],

@@ -25,7 +25,8 @@ from tests.kube.test_client_cluster import ROLE_BINDINGS, ROLES, limited
 SPEC = plan(application()).spec
 NODES_TOLD = (
     "no permission in the whole cluster: {} on nodes (see why executors are lost); docs/rbac.md has the ClusterRole"
-    " that grants it; without it losses are explained by pods alone, and executors of dead nodes are not rescued"
+    " that grants it; without it losses are explained by pods alone, no notice is seen, executors of dead"
+    " nodes are not rescued"
 )
 
 

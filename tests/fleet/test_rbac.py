@@ -13,7 +13,7 @@ import yaml
 
 from airflow_provider_spotmix.fleet.driver_log import tell_driver_logs
 from airflow_provider_spotmix.fleet.hub import Hub
-from airflow_provider_spotmix.fleet.permissions import grants
+from airflow_provider_spotmix.fleet.permissions import NODE_EVENTS, grants
 from airflow_provider_spotmix.fleet.submit import delete_fleet, submit
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.config import ClusterConfig
@@ -32,10 +32,10 @@ Rights = set[tuple[str, str]]
 
 
 def documented() -> dict[str, Any]:
-    """The page's Role and ClusterRole, by kind."""
+    """The page's Role, ClusterRole, and Role in `default`."""
     blocks = PAGE.read_text().split("```yaml\n")[1:]
     found = [yaml.safe_load(block.partition("```")[0]) for block in blocks]
-    return {each["kind"]: each for each in found}
+    return {each["metadata"].get("namespace", each["kind"]): each for each in found}
 
 
 def test_the_page_shows_what_the_preflight_asks_for() -> None:
@@ -47,6 +47,7 @@ def test_the_page_shows_what_the_preflight_asks_for() -> None:
     shown = documented()
     assert {right for right, namespaced in asked.items() if namespaced} == rights(shown["Role"])
     assert {right for right, namespaced in asked.items() if not namespaced} == rights(shown["ClusterRole"])
+    assert {(verb, NODE_EVENTS.resource.rbac_name()) for verb in NODE_EVENTS.verbs} == rights(shown["default"])
 
 
 def rights(role: dict[str, Any]) -> Rights:
