@@ -105,3 +105,23 @@ func TestACloseOfTheGateEndsWhatWaitsAtIt(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestNothingStaysOfAConnectionThatHasEnded(t *testing.T) {
+	g := NewGate()
+	defer g.Close()
+	c := must(g.DialContext(t.Context(), "tcp", answering(t, g.Listener)))(t)
+	say(t, c, "hello")
+	hear(t, c, "hello")
+	c.Close()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		g.mu.Lock()
+		left := len(g.relays)
+		g.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d relays are left", left)
+		}
+	}
+}
