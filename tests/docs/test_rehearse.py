@@ -31,8 +31,13 @@ class Step:
 
     def missing(self, output: str) -> list[str]:
         """What of it was not printed."""
-        lines = iter(output.splitlines())
-        return [part for part in self.shown if not any(part in line for line in lines)]
+        lines = iter(map(_words, output.splitlines()))
+        return [part for part in self.shown if not any(_words(part) in line for line in lines)]
+
+
+def _words(line: str) -> str:
+    """A line without what depends on the width of other columns."""
+    return " ".join(line.split())
 
 
 def steps(block: Block) -> list[Step]:

@@ -76,6 +76,12 @@ def frozen_node(lab: Lab, rng: random.Random) -> None:
     lab.interrupt("spot-2", "node-freeze")
 
 
+def cut_off_node(lab: Lab, rng: random.Random) -> None:
+    """The network around a machine is broken when it is stopped."""
+    full(lab, rng)
+    lab.interrupt("on-demand-1", "node-partition")
+
+
 def killed_supervisor(lab: Lab, rng: random.Random) -> None:
     """kill -9 of the supervisor, which may have taken in the pods; then it is started again."""
     full(lab, rng)
@@ -104,7 +110,7 @@ def killed_starter(lab: Lab, rng: random.Random) -> None:
     Lab.up(NAME)
 
 
-GENTLE = (full, frozen_node, dead_node, idle)
+GENTLE = (full, frozen_node, dead_node, cut_off_node, idle)
 VIOLENT = (killed_supervisor, killed_starter, killed_part)
 
 
