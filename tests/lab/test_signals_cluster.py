@@ -23,7 +23,9 @@ from airflow_provider_spotmix.fleet.plan import plan_fleet
 from airflow_provider_spotmix.fleet.report import Report
 from airflow_provider_spotmix.fleet.runner import run_fleet
 from airflow_provider_spotmix.fleet.submit import delete_fleet, submit
+from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.config import ClusterConfig
+from airflow_provider_spotmix.kube.resources import custom
 from airflow_provider_spotmix.lab.config import LabConfig, nodes_of
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.lab.pools import ON_DEMAND, SPOT, PoolConfig
@@ -31,6 +33,8 @@ from airflow_provider_spotmix.lab.signals import SIGNALS
 from airflow_provider_spotmix.manifests import labels
 from airflow_provider_spotmix.manifests.identity import Identity
 from tests.fleet.test_plan import application
+from tests.fleet.test_rbac import RBAC, documented
+from tests.kube.test_client_cluster import limited
 from tests.support.played_spark import PlayedSpark
 
 pytestmark = pytest.mark.cluster
@@ -50,11 +54,15 @@ class Row(NamedTuple):
     evidence: str = ""
     replaced_on: str = ON_DEMAND
     hits: str = SPOT  # the pool whose node is hit
+    reads: str = "all"  # what the controller may read: "namespace", "nodes" as well, or all, Events of nodes too
 
 
 ROWS = (
     Row("karpenter", MARKET, "Event SpotInterrupted of node"),
+    Row("karpenter", MARKET, "Event SpotInterrupted of node", reads="nodes"),  # its pods are told, too
     Row("karpenter-consolidation", OTHER, "Event DisruptionTerminating of node"),
+    Row("karpenter-consolidation", MARKET, KARPENTER, reads="nodes"),  # nothing says that it is not
+    Row("karpenter-consolidation", MARKET, "EvictionByEvictionAPI", reads="namespace"),
     Row("karpenter-drift", OTHER, "Event DisruptionTerminating of node"),
     Row("karpenter-expiry", UNKNOWN, KARPENTER),
     Row("karpenter-withdrawn"),
@@ -144,7 +152,8 @@ async def play(lab: Lab, row: Row) -> Played:
         spark = PlayedSpark(kube, plan.applications[0], executors=2)
         await submit(kube, plan, tell=lambda *_: None)
         await spark.state("RUNNING")
-        controller = asyncio.create_task(run_fleet(hub, cluster, plan.spec, tell=lambda *_: None))
+        reader = cluster if row.reads == "all" else await permit(kube, cluster, namespace, nodes=row.reads == "nodes")
+        controller = asyncio.create_task(run_fleet(hub, reader, plan.spec, tell=lambda *_: None))
         driver = asyncio.create_task(keep_asking(spark))
         await running(spark)
         hit, node = await one_on(spark, row.hits)
@@ -160,6 +169,21 @@ async def play(lab: Lab, row: Row) -> Played:
         await delete_fleet(kube, plan.spec)
     await hub.close()
     return Played(report, hit, stayed)
+
+
+async def permit(kube: Kube, cluster: ClusterConfig, namespace: str, *, nodes: bool) -> ClusterConfig:
+    """The same cluster, as somebody sees it who has the Role of docs/rbac.md, and perhaps the ClusterRole."""
+    kinds = ["Role", *(["ClusterRole"] if nodes else [])]
+    for kind in kinds:
+        where = namespace if kind == "Role" else None
+        roles = custom(RBAC, "v1", f"{kind.lower()}s", kind, namespaced=where is not None)
+        bindings = custom(RBAC, "v1", f"{kind.lower()}bindings", f"{kind}Binding", namespaced=where is not None)
+        named = {"metadata": {"name": namespace}}
+        subject = {"apiGroup": RBAC, "kind": "User", "name": namespace}
+        bound = {"roleRef": {"apiGroup": RBAC, "kind": kind, "name": namespace}, "subjects": [subject]}
+        await kube.create(roles, {**named, "rules": documented()[kind]["rules"]}, where)
+        await kube.create(bindings, {**named, **bound}, where)
+    return limited(cluster, namespace)
 
 
 async def keep_asking(spark: PlayedSpark) -> None:
@@ -205,7 +229,7 @@ async def one_on(spark: PlayedSpark, pool: str) -> tuple[str, str]:
     return pod.metadata.name, pod.spec.node_name
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.signal}-on-{row.hits}") for row in ROWS])
+@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.signal}-{row.hits}-{row.reads}") for row in ROWS])
 def test_a_signal_is_understood(played: dict[Row, Played | BaseException], row: Row) -> None:
     found = played[row]
     if isinstance(found, BaseException):
