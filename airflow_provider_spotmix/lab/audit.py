@@ -83,7 +83,10 @@ def user(event: dict[str, Any]) -> str:
 
 
 def read(log: Path) -> Iterator[dict[str, Any]]:
-    """The events in the log, oldest first; a line that is being written is left for the next time."""
+    """The events in the log, in the order in which they were answered, not asked: see `requestReceivedTimestamp`.
+
+    A line that is being written is left for the next time.
+    """
     with log.open() as lines:
         for line in lines:
             if line.endswith("\n"):

@@ -26,6 +26,7 @@ def test_a_pods_life_is_told_with_who_did_what(lab: Lab, namespace: str) -> None
     until("the pod to be gone", lambda: phase(lab, path) == "gone")
     told = [event for event in events(lab, namespace) if event["objectRef"]["resource"] == "pods"]
     writes = [event for event in told if event["verb"] not in {"get", "list", "watch"}]
+    writes.sort(key=lambda event: str(event["requestReceivedTimestamp"]))
     who = [(audit.user(event), event["verb"], event["objectRef"].get("subresource", "")) for event in writes]
     waited = ("system:kube-scheduler", "patch", "status")  # a node that another test has restarted may not be Ready yet
     assert [each for each in dict.fromkeys(who) if each != waited] == [
