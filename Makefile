@@ -1,7 +1,7 @@
 # Every target makes what it needs first: on a machine with Python 3.11, git and make, `make demo` is the first command.
 #   make test ARGS="-k mix -x"    arguments for pytest         make bench BENCH=dag_import    which benchmark
 #   make fuzz N=1000 SEED=7        how many inputs, and the same ones again           make soak N=50    how many times
-#   make chaos N=20 SEED=7         how many schedules, and the seed of the first
+#   make chaos N=20 SEED=7         how many schedules, and the seed of the first; OUTAGES=5 more with the API server away
 #   make PYTHON=/path/to/python3.12 ...                        another Python than the first python3 on PATH
 
 .DEFAULT_GOAL := help
@@ -83,7 +83,7 @@ soak: $(READY) ## start and stop a lab N times (50: minutes), in every way that 
 	@$(BIN)/python -m tests.lab.soak $(or $(N),50) $(SEED)
 
 chaos: $(READY) ## N random schedules of faults on a real API server (500: half an hour), judged by its audit log; REPLAY='{...}'
-	@$(BIN)/python -m tests.chaos $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay '$(REPLAY)') $(ARGS)
+	@$(BIN)/python -m tests.chaos $(if $(N),--count $(N) --outages $(or $(OUTAGES),0)) $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay '$(REPLAY)') $(ARGS)
 
 lint: $(READY) ## style, types, layers, lock file, Go; goes on after a failure, to show all at once
 	@$(MAKE) -k lint-style lint-types lint-layers lint-lock lint-go

@@ -15,7 +15,7 @@ from pathlib import Path
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.lab.progress import for_person
 from tests.chaos.company import Outcome, play_all
-from tests.chaos.schedule import Schedule, decode, drawn, encode
+from tests.chaos.schedule import Schedule, decode, drawn, drawn_outage, encode
 from tests.chaos.shrink import shrunk
 from tests.chaos.theatre import PLAYED, Theatre, theatre
 
@@ -24,16 +24,19 @@ async def main(arguments: argparse.Namespace, directory: Path) -> int:
     """Play; the exit status."""
     schedules = [decode(arguments.replay)] if arguments.replay else []
     schedules = schedules or [drawn(seed) for seed in range(arguments.seed, arguments.seed + arguments.count)]
+    first = arguments.seed
+    outages = [drawn_outage(seed) for seed in range(first, first + (0 if arguments.replay else arguments.outages))]
     begun, failed = time.monotonic(), list[Outcome]()
     with Lab.ephemeral(PLAYED, for_person()) as lab:
         async with theatre(lab, directory, keeps_all=bool(arguments.replay)) as stage:
-            async for outcome in play_all(stage, schedules, together=arguments.together):
-                _tell(outcome)
-                if outcome.findings:
-                    failed.append(outcome)
+            for played, together in ((schedules, arguments.together), (outages, 1)):
+                async for outcome in play_all(stage, played, together=together):
+                    _tell(outcome)
+                    if outcome.findings:
+                        failed.append(outcome)
             small = [await _made_small(stage, outcome) for outcome in failed[: arguments.shrink]]
-    passed = len(schedules) - len(failed)
-    print(f"chaos: {passed} of {len(schedules)} schedules are right, in {time.monotonic() - begun:.0f} s")
+    count = len(schedules) + len(outages)
+    print(f"chaos: {count - len(failed)} of {count} schedules are right, in {time.monotonic() - begun:.0f} s")
     for schedule in [*small, *(outcome.schedule for outcome in failed[len(small) :])]:
         print(f"  make chaos REPLAY='{encode(schedule)}'")
     return 1 if failed else 0
@@ -56,6 +59,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Play schedules of faults.")
     parser.add_argument("--count", type=int, default=500, help="how many schedules")
     parser.add_argument("--seed", type=int, default=1, help="of the first; each next one has the next")
+    parser.add_argument("--outages", type=int, default=20, help="how many more, one by one, with the API server away")
     parser.add_argument("--replay", help="a schedule as it was printed")
     parser.add_argument("--shrink", type=int, default=3, help="how many of those that fail are made small")
     parser.add_argument("--together", type=int, default=16, help="how many at once")

@@ -99,6 +99,15 @@ def parse(text: bytes) -> Line | None:
     )
 
 
+def parse_cut(text: bytes) -> Line | None:
+    """Read a line of which the API server may have written only a part before it was killed."""
+    try:
+        return parse(text)
+    except msgspec.DecodeError:
+        begun = text.rfind(b'{"kind":"Event"')
+        return parse(text[begun:]) if begun > 0 else None
+
+
 def seconds(stamp: str) -> float:
     """A timestamp of the API as seconds since the epoch."""
     return dt.datetime.fromisoformat(stamp).timestamp()

@@ -12,8 +12,10 @@ from airflow_provider_spotmix.kube.client import PatchType
 from airflow_provider_spotmix.kube.errors import Conflict, KubeError, NotFound, TooManyRequests
 from airflow_provider_spotmix.kube.objects import Pod, Raw
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NODES, PODS, Resource
+from airflow_provider_spotmix.lab import parts
 from airflow_provider_spotmix.lab.signals.karpenter import DISRUPTED
 from tests.chaos import actors
+from tests.chaos.schedule import OUTAGE
 from tests.chaos.spark import APPLICATIONS
 
 if TYPE_CHECKING:
@@ -114,6 +116,14 @@ async def _slow(run: Run, fault: Fault) -> None:
     run.wire.weather.delay_seconds = 0.4
     await asyncio.sleep(fault.seconds)
     run.wire.weather.delay_seconds = 0.0
+
+
+async def _api_server_restarts(run: Run, fault: Fault) -> None:
+    lab = run.theatre.lab
+    await asyncio.to_thread(lab.stop_component, parts.API_SERVER)
+    await asyncio.sleep(fault.seconds)
+    await asyncio.to_thread(lab.start_component, parts.API_SERVER)
+    await run.machines.say_ready()
 
 
 # -- nodes
@@ -248,6 +258,7 @@ _FAULTS: dict[str, Callable[[Run, Fault], Awaitable[None]]] = {
     "connections-refused": _refused,
     "connections-dead": _dead,
     "answers-slow": _slow,
+    OUTAGE: _api_server_restarts,
     "node-dies": _node_dies,
     "node-deleted": _node_deleted,
     "node-drained": _drained,

@@ -92,6 +92,18 @@ class Machines:
                     with suppress(KubeError):
                         await self._beat(machine)
 
+    async def say_ready(self) -> None:
+        """After an outage in which nobody could hear the beats."""
+        ready = {"type": "Ready", "status": "True", "reason": "Played", "message": ""}
+        ready |= {"lastHeartbeatTime": stamp(), "lastTransitionTime": stamp()}
+        for machine in self.all.values():
+            if machine.alive and machine.registered:
+                await self._beat(machine)
+                status = {"status": {"conditions": [ready]}}
+                kind, name = PatchType.STRATEGIC, machine.name
+                with suppress(NotFound):
+                    await self._kubelet.patch(NODES, name, status, kind=kind, subresource="status")
+
     async def _beat(self, machine: Machine) -> None:
         spec = {"holderIdentity": machine.name, "leaseDurationSeconds": 40}
         spec |= {"renewTime": Timestamp(time.time()).rfc3339_micro()}

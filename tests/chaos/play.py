@@ -41,6 +41,8 @@ from tests.chaos.wire import Wire, wire
 SERVICE_ACCOUNTS: Resource[Raw] = Resource("", "v1", "serviceaccounts", "ServiceAccount", Raw)
 SETTLED_SECONDS = 1.0
 STALL_SECONDS = 0.1
+# After an outage Kubernetes' garbage collector takes its time.
+GARBAGE_SECONDS = 60.0
 LEFT: tuple[Resource[Any], ...] = (PODS, CONFIG_MAPS, LEASES, APPLICATIONS)
 POLICY = Policy(
     node_lost_after_seconds=1.0,
@@ -311,7 +313,8 @@ class Run:
         """What is there, once Kubernetes has collected its garbage; ``without``: what it is not waited for."""
         kube = self.theatre.clients[actors.STAGE]
         left: list[str] = []
-        for _ in range(100):
+        give_up = self.clock + GARBAGE_SECONDS
+        while self.clock < give_up:
             left = []
             for resource in LEFT:
                 found = [each for each in (await kube.list(resource, self.stage)).items if not self._is_stranded(each)]

@@ -6,11 +6,14 @@ import random
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 # Everything that is not over so long after the last fault is stuck. Kubernetes' own deadlines are part of it.
 PATIENCE_SECONDS = 60.0
 # Seconds after the submission between which faults happen: from before the first executor to a fleet that has settled.
 FIRST, LAST = 0.5, 14.0
+
+OUTAGE = "api-server-restarts"
 
 
 class Fault(Struct, frozen=True, order=True):
@@ -95,6 +98,7 @@ KINDS = {
     "leases-deleted": Kind(1),
     "application-deleted": Kind(1),
     "application-scales": Kind(2),  # only under dynamic allocation
+    OUTAGE: Kind(0, (0.5, 4.0)),  # killed, and started again: drawn only where nothing else is played
     "application-ends": Kind(1),  # before its time, while other things go wrong
 }
 
@@ -113,6 +117,16 @@ def drawn(seed: int, defect: str = "") -> Schedule:
     names = chance.choices(list(KINDS), weights=[kind.weight for kind in KINDS.values()], k=chance.randint(1, 7))
     faults = [_drawn_fault(chance, name) for name in names if setup.dynamic or name != "application-scales"]
     return Schedule(seed=seed, setup=setup, faults=tuple(sorted(faults)), defect=defect)
+
+
+def drawn_outage(seed: int) -> Schedule:
+    """The schedule of a seed in which the API server is away for some seconds, too: nothing else can be played then."""
+    chance = random.Random(-seed)
+    outage = Fault(
+        at=round(chance.uniform(FIRST, LAST), 2), name=OUTAGE, seconds=round(chance.uniform(*KINDS[OUTAGE].seconds), 2)
+    )
+    schedule = drawn(seed)
+    return replace(schedule, faults=tuple(sorted((*schedule.faults, outage))))
 
 
 def _drawn_fault(chance: random.Random, name: str) -> Fault:

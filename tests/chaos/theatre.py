@@ -17,6 +17,7 @@ import aiohttp
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.errors import NotFound
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS
+from airflow_provider_spotmix.kube.retry import Limits
 from airflow_provider_spotmix.lab import parts
 from airflow_provider_spotmix.lab.config import LabConfig, nodes_of
 from airflow_provider_spotmix.lab.lab import Lab
@@ -30,6 +31,8 @@ IDLE = PoolConfig("idle", ON_DEMAND, nodes=1, cpu="0")
 PLAYED = LabConfig(nodes=nodes_of(IDLE), without=(parts.OPERATOR,), audit="keep")
 ACTORS = (actors.OPERATOR, actors.DRIVER, actors.KUBELET, actors.PERSON, actors.CLOUD, actors.STAGE)
 POLL_SECONDS = 0.5
+# Actors outlive an outage of the API server.
+PATIENT = Limits(attempts=30, backoff_cap_seconds=0.5)
 # Namespaces and nodes are named so that each line of the audit log says whose it is.
 _ANY = {
     "type": "Python",
@@ -62,7 +65,7 @@ class AuditTail:
         self._file = self._file or self._path.open("rb")
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         for text in lines:
-            line = audit.parse(text)
+            line = audit.parse_cut(text)
             if line and (stage := STAGE_NAME.match(line.namespace or line.name)):
                 self._kept[stage.group()].append(line)
 
@@ -81,6 +84,7 @@ class AuditTail:
 class Theatre:
     """Where schedules are played."""
 
+    lab: Lab
     kubeconfig: Path
     server: str
     clients: dict[str, Kube]
@@ -101,7 +105,7 @@ async def theatre(lab: Lab, directory: Path, *, keeps_all: bool = False) -> Asyn
         mother = await stack.enter_async_context(nursery())
         clients = {}
         for actor in ACTORS:
-            clients[actor] = await actors.acting_as(lab.kubeconfig, actor).connect()
+            clients[actor] = await actors.acting_as(lab.kubeconfig, actor).connect(PATIENT)
             stack.push_async_callback(clients[actor].close)
         chosen = actors.acting_as(lab.kubeconfig, actors.STAGE).select()
         tls = ssl.create_default_context(cadata=actors.authority(lab.kubeconfig))
@@ -112,7 +116,7 @@ async def theatre(lab: Lab, directory: Path, *, keeps_all: bool = False) -> Asyn
         following = asyncio.create_task(tail.follow())
         stack.callback(following.cancel)
         await _until_garbage_is_collected(clients[actors.STAGE])
-        yield Theatre(lab.kubeconfig, chosen.server, clients, mother, session, tail, directory, keeps_all)
+        yield Theatre(lab, lab.kubeconfig, chosen.server, clients, mother, session, tail, directory, keeps_all)
 
 
 async def _until_garbage_is_collected(kube: Kube) -> None:
