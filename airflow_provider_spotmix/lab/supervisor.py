@@ -150,7 +150,7 @@ class Supervisor:
             return
         self.swept.add(name)
         session = self.children[name].pid
-        _kill_while_any(lambda process: process.session == session, SWEEP_SECONDS)
+        _signal_while_any(lambda process: process.session == session, SWEEP_SECONDS)
 
     def _reap(self) -> None:
         """Take note of every child that has ended, orphans too."""
@@ -163,7 +163,8 @@ class Supervisor:
     def end(self) -> None:
         """Stop everything and remove the lab's directory."""
         self.stop(list(self.children))
-        _kill_while_any(lambda process: process.parent == os.getpid(), GRACE_SECONDS)
+        _signal_while_any(lambda process: process.parent == os.getpid(), SWEEP_SECONDS, signal.SIGTERM)
+        _signal_while_any(lambda process: process.parent == os.getpid(), GRACE_SECONDS)
         self._reap()
         _remove(self.directory)
 
@@ -174,13 +175,13 @@ class _Process(NamedTuple):
     session: int
 
 
-def _kill_while_any(which: Callable[[_Process], bool], seconds: float) -> None:
+def _signal_while_any(which: Callable[[_Process], bool], seconds: float, number: int = signal.SIGKILL) -> None:
     """Kill until there are none: they may start others meanwhile. What cannot be killed must not hold up the rest."""
     deadline = time.monotonic() + seconds
     while (left := [process.pid for process in _processes() if which(process)]) and time.monotonic() < deadline:
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
         time.sleep(0.01)
 
 

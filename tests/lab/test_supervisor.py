@@ -164,8 +164,8 @@ if not pid:
     os.setpgid(0, 0)
 if pid:
     open("{pid_file}", "w").write(str(pid))
-if not pid or {stays}:
-    time.sleep(600)
+while not pid or {stays} or not os.path.exists("{pid_file}.seen"):
+    time.sleep(0.01)
 """
 
 
@@ -176,6 +176,7 @@ def test_what_a_child_leaves_behind_ends_with_it(supervised: Supervised, tmp_pat
     child = supervised.start("parent", FORKS.format(pid_file=pid_file, stays=stays))
     _until(lambda: pid_file.exists() and pid_file.read_text() != "")
     left = ProcessId.of(int(pid_file.read_text()))
+    pid_file.with_name("pid.seen").touch()
     if stays:
         ask_supervisor(supervised.network, do="stop", name="parent")
     assert child.wait(5)

@@ -54,19 +54,19 @@ type running struct {
 // beShim runs a container from its start to its end.
 func beShim() error {
 	unix.CloseOnExec(lockFD)
-	deaths := make(chan os.Signal, 1)
-	signal.Notify(deaths, orphaned)
+	signals, over := make(chan os.Signal, 2), make(chan struct{})
+	signal.Notify(signals, orphaned, syscall.SIGTERM)
 	var plan shimPlan
 	if err := readInput(&plan); err != nil {
 		return err
 	}
 	go func() {
-		for {
-			if parent := os.Getppid(); parent != plan.Parent && parent != plan.Keeper {
-				os.Exit(1) // nobody is left who would end this, so it ends, and the container with it
+		defer close(over)
+		for parent := os.Getppid(); parent == plan.Parent || parent == plan.Keeper; parent = os.Getppid() {
+			if <-signals == syscall.SIGTERM {
+				return
 			}
-			<-deaths
-		}
+		} // nobody is left who would end this
 	}()
 	log, err := CreateLog(plan.Keep.Log)
 	if err != nil {
@@ -88,6 +88,10 @@ func beShim() error {
 		return err
 	}
 	_ = unix.Close(messageFD) // tells that it runs
+	go func() {
+		<-over
+		_ = c.cmd.Process.Kill() // the only error is that it has ended
+	}()
 	exit := c.wait()
 	log.Close() // before anyone learns of the end, the log has all of it
 	if err := plan.Keep.write(exitFile, exit); err != nil {

@@ -172,7 +172,18 @@ func TestContainerEndsIfNobodyTakesItIn(t *testing.T) {
 	end := startedByAnother(t, shell(t, "trap '' TERM; sleep 1000 & sleep 1000"), keep)
 	p := adopt(t, keep)
 	end()
-	if exit := p.Wait(); !exit.Lost || exit.Code != 137 {
+	if exit := p.Wait(); exit.Lost || exit.Code != 137 {
+		t.Errorf("exit %+v", exit)
+	}
+	gone(t, p)
+}
+
+func TestShimThatIsAskedToEndTidiesUp(t *testing.T) {
+	p := start(t, keeper(t), "trap '' TERM; sleep 1000 & sleep 1000")
+	if err := syscall.Kill(p.running.Shim, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if exit := p.Wait(); exit.Lost || exit.Code != 137 {
 		t.Errorf("exit %+v", exit)
 	}
 	gone(t, p)
