@@ -36,11 +36,12 @@ SETTLE_SECONDS, IDLE_SECONDS = 10.0, 10.0
 
 
 class Clock(Silent):
-    # Remembers when the API server was waited for last.
-    ready = 0.0
+    # Remembers until when the API server was waited for at first, before anything else was begun.
+    ready, is_over = 0.0, False
 
     def update(self, detail):
-        if detail.startswith(parts.API_SERVER):
+        self.is_over = self.is_over or (self.ready > 0 and not detail.startswith(parts.API_SERVER))
+        if not self.is_over and detail.startswith(parts.API_SERVER):
             self.ready = time.perf_counter()
 
 

@@ -17,9 +17,23 @@ from airflow_provider_spotmix.cli import main
 from tests.docs.pages import ROOT, Block, blocks
 
 # Commands of others that a page may show without our being able to try them.
-FOREIGN = set(
-    "airflow apt cd export git grep helm kind kubectl mkdir pip sleep touch uv wait".split()  # noqa: SIM905
-)
+FOREIGN = {
+    "airflow",
+    "apt",
+    "cd",
+    "export",
+    "git",
+    "grep",
+    "helm",
+    "kind",
+    "kubectl",
+    "mkdir",
+    "pip",
+    "sleep",
+    "touch",
+    "uv",
+    "wait",
+}
 
 COMMANDS = [
     pytest.param(words, id=f"{block}-{'_'.join(words)[:40]}")
