@@ -222,3 +222,12 @@ def test_every_signal_of_the_lab_is_listed() -> None:
 
 def test_the_changelog_has_the_place_where_releases_go() -> None:
     assert "<!-- releases, newest first -->\n" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_every_guarantee_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", page("guarantees.md")))
+    sources = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(named - {name for source in sources for name in re.findall(r"def (test_\w+)", source)}) == []
+    _, _, section = page("guarantees.md").partition("## When something fails")
+    rows = [row for row in section.partition("\n## ")[0].splitlines() if row.startswith("| ")]
+    assert [row for row in rows[1:] if "`test_" not in row] == []
