@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.chaos import actors
-from tests.chaos.history import Executor
+from tests.chaos.history import Executor, overlap
 from tests.chaos.oracle import Case, Finding
 
 # Of one executor: when it was scheduled and when it ended is told in whole seconds.
@@ -32,7 +32,7 @@ def the_result_is_right(case: Case) -> Iterator[Finding]:
 
 
 def every_fallback_is_listed(case: Case) -> Iterator[Finding]:
-    if (report := case.evidence.report) is None:
+    if (report := case.evidence.report) is None or _is_forgotten(case):
         return
     listed = {each["executor"]: each for each in report["fallbacks"]}
     fallen = {e.name: e for e in case.history.executors.values() if e.ungated and e.placed_pool != e.seat_pool}
@@ -53,7 +53,7 @@ def every_fallback_is_listed(case: Case) -> Iterator[Finding]:
 
 def every_loss_is_told(case: Case) -> Iterator[Finding]:
     """Losses under a controller's eyes, and all of the last submission; under dynamic allocation nobody can know."""
-    if case.evidence.report is None or case.setup.dynamic:
+    if case.evidence.report is None or case.setup.dynamic or _is_forgotten(case):
         return
     losses = _losses(case)
     told = {loss["executor"] for loss in losses}
@@ -64,6 +64,8 @@ def every_loss_is_told(case: Case) -> Iterator[Finding]:
             continue
         if left < max(case.history.checkpoint_deleted, default=0.0):
             continue  # somebody has deleted what was written down of it
+        if sum(end - begin for begin, end in overlap((left, case.over), case.history.in_charge())) < SEEN_SECONDS:
+            continue  # nobody was there to see that it was missing
         if not (executor.disruption or executor.killed_by_memory or _is_replaced(case, executor)):
             continue  # a deletion that nothing explains may be the beginning of the end
         if not told & {executor.name, f"executor {executor.number}"}:
@@ -138,6 +140,13 @@ def _losses(case: Case) -> list[dict[str, Any]]:
 
 
 _LOSSES = ("interruptions", "failures", "unobtainable")
+
+
+def _is_forgotten(case: Case) -> bool:
+    """Somebody deleted the application while no controller was there: what was written down has gone with it."""
+    deleted = case.history.application_deleted
+    ended = any(word in ("COMPLETED", "FAILED") for _, word in case.history.states)
+    return deleted is not None and not ended and not any(a < deleted[0] < b for a, b in case.history.in_charge())
 
 
 def _is_replaced(case: Case, executor: Executor) -> bool:

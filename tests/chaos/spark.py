@@ -49,6 +49,7 @@ class Spark:
         self._last_id = 0
         self._driver_uid = ""
         self._application_uid = ""
+        self._restarting = asyncio.Lock()
         self.over = False
 
     # -- the operator
@@ -76,6 +77,10 @@ class Spark:
 
     async def restart_driver(self) -> None:
         """The driver is gone; the operator starts it again, as a new submission."""
+        async with self._restarting:
+            await self._restart()
+
+    async def _restart(self) -> None:
         self.submission = ""
         with suppress(NotFound):
             await self._operator.delete(PODS, f"{self.name}-driver", self._namespace, grace_period_seconds=0)
