@@ -92,10 +92,11 @@ def _heed(turn: Turn, found: Iterable[tuple[ApplicationState, Executor]]) -> Non
     leaving: dict[str, list[str]] = {}
     for app, executor in list(found):
         node = turn.state.nodes.get(executor.pod.node)
-        if node is None or app.over or not _may_leave(executor):
+        if node is None or app.over:
             continue
-        if needs_events(node) and not node.asked:
+        if needs_events(node) and not node.asked:  # also for those who leave already: their losses wait for the answer
             _inquire(turn, node)
+        if needs_events(node) or not _may_leave(executor):
             continue
         on_spot = turn.state.spec.is_spot(executor.placed_pool)
         evidence = announcement(node, on_spot=on_spot)

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from airflow_provider_spotmix.core.pools import KARPENTER, Pool
 from airflow_provider_spotmix.lab import cluster as objects
 from airflow_provider_spotmix.lab.airflow import AirflowHarness
-from airflow_provider_spotmix.lab.api import Api
+from airflow_provider_spotmix.lab.api import Api, wait_until
 from airflow_provider_spotmix.lab.borrowed_checks import is_of
 from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.progress import Progress
@@ -113,6 +113,11 @@ def run(cluster: Cluster, airflow: AirflowHarness, *, progress: Progress, settin
     interruption = _interrupt(cluster, victim.node)
     with _timed(story, "loss"):
         view.wait(lambda found: _is_leaving(found, victim.name), f"{victim.name} leaving", seconds=30)
+        # A triggerer that dies before it has written that down can only be told of it by what is missing.
+        path = f"/api/v1/namespaces/{setting.namespace}/configmaps"
+        wait_until(
+            f"the loss of {victim.name} to be noted", lambda: victim.name in str(cluster.api.get(path)), seconds=30
+        )
     airflow.kill("triggerer", signal.SIGKILL)
     say("the executor is lost; the triggerer was killed with -9 before its replacement came")
     with _timed(story, "replacement gated"):

@@ -158,6 +158,12 @@ def test_an_eviction_before_the_answer_is_explained_by_it() -> None:
         assert run(state, explained("spot-1", reason, at=3)).losses_by_cause == {cause: 1}
 
 
+def test_whoever_takes_over_asks_for_those_who_leave_already() -> None:
+    lost = evicted(running(2, seat=1, pool=SPOT), 2)
+    state = run(FIVE, application(ApplicationPhase.RUNNING), karpenter("spot-1", 1), lost)
+    assert [action for action in decide(state, synced()).actions if isinstance(action, Inquire)] != []
+
+
 def test_an_answer_that_comes_after_the_node_is_gone_still_explains() -> None:
     lost = evicted(running(2, seat=1, pool=SPOT), 2)
     state = run(started(FIVE), karpenter("spot-1", 1), lost, node_gone("spot-1", 3))
