@@ -26,6 +26,8 @@ ON_ITS_WAY_SECONDS = 1.5
 IN_FLIGHT_SECONDS = 3.0
 # As the schedules' policy says (play.POLICY).
 BREAKER_LOSSES, SPOT_PENDING_SECONDS = 3, 4.0
+# A controller knows the API server's clock as well as that.
+CLOCK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def no_healthy_executor_is_removed(case: Case) -> Iterator[Finding]:
         node = case.history.nodes.get(executor.node)
         troubled = node is not None and node.in_trouble(executor.deleting)
         waited = executor.deleting - (executor.ungated or executor.deleting)
-        if not executor.node and waited < SPOT_PENDING_SECONDS and executor.deleting < case.over:
+        if not executor.node and waited < SPOT_PENDING_SECONDS - CLOCK_SECONDS and executor.deleting < case.over:
             yield Finding("removed", f"{executor.name}, which had waited for a node for {waited:.1f} s")
         if executor.node and not troubled and not executor.disruption and executor.deleting < case.over:
             yield Finding("removed", f"{executor.name} on {executor.node}, of which nobody had said anything")
