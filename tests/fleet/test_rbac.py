@@ -26,8 +26,15 @@ from tests.support.played_spark import PlayedSpark
 RBAC = "rbac.authorization.k8s.io"
 PAGE = Path(__file__).parents[2] / "docs" / "rbac.md"
 # Asked only when a call got no answer, to see what it did, or when an application is gone, to see how it had ended;
-# and by a later try, to take a fleet over (tests/operators/test_reattach_cluster.py).
-_AFTER_NO_ANSWER = {("get", "pods"), ("get", "leases"), ("list", "events"), ("patch", "sparkapplications")}
+# by a later try, to take a fleet over (tests/operators/test_reattach_cluster.py); to see that a controller which left
+# no last word is dead (tests/fleet/test_faults_cluster.py).
+_AFTER_A_FAULT = {
+    ("get", "pods"),
+    ("get", "leases"),
+    ("list", "leases"),
+    ("list", "events"),
+    ("patch", "sparkapplications"),
+}
 Rights = set[tuple[str, str]]
 
 
@@ -163,7 +170,7 @@ async def test_the_documented_permissions_are_enough_and_all_of_them_are_used(
     assert [message for message in scene.told if "may not be read" in message or "cannot" in message] == []
     granted = rights(documented()["Role"]) | rights(documented()["ClusterRole"])
     assert listener.calls - granted == set()
-    assert granted - listener.calls - _AFTER_NO_ANSWER == set()
+    assert granted - listener.calls - _AFTER_A_FAULT == set()
 
 
 @pytest.mark.cluster
