@@ -74,9 +74,20 @@ class Mix(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def seats(self, executors: int) -> dict[str, int]:
         """Seats of every pool for a fleet of that many executors, pools in the order of the ratio."""
         seats = dict.fromkeys([s.pool for s in self.shares] + ([self.base_pool] if self.on_demand_base else []), 0)
-        for _, pool in zip(range(executors), self.sequence(), strict=False):
-            seats[pool] += 1
+        for pool, count in self._whole_rounds(executors).items():
+            seats[pool] += count
+        for _ in range(executors - sum(seats.values())):
+            seats[self.next_pool(seats)] += 1
         return seats
+
+    def _whole_rounds(self, executors: int) -> dict[str, int]:
+        """Seats up to the last size at which every pool has its exact share: the mix is always within one of it."""
+        base = min(executors, self.on_demand_base)
+        divisor = math.gcd(*(share.weight for share in self.shares))
+        weights = {share.pool: share.weight // divisor for share in self.shares}
+        rounds = (executors - base) // sum(weights.values())
+        seats = {pool: rounds * weight for pool, weight in weights.items()}
+        return {**seats, self.base_pool: seats.get(self.base_pool, 0) + base} if base else seats
 
 
 def whole_weights(shares: Mapping[str, Fraction]) -> dict[str, int]:

@@ -69,6 +69,16 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return bool(self.placed_pool) and not (self.placing or self.released or self.pod.ended)
 
     @property
+    def is_running(self) -> bool:
+        """Whether it runs there."""
+        return self.is_placed and self.pod.phase == "Running"
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it is on another pool than its seat's."""
+        return self.is_placed and bool(self.seat_pool) and self.seat_pool != self.placed_pool
+
+    @property
     def is_removing(self) -> bool:
         """Whether its deletion has been asked for, and nobody says that it failed."""
         return self.removing is not None and not self.removing.failed
@@ -81,7 +91,8 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def standing(self) -> tuple[object, ...]:
         """All that a tally counts it by."""
-        return self.is_seated, self.seat, self.seat_pool, self.is_placed, self.placed_pool, self.waits, self.is_unbound
+        places = self.is_placed, self.placed_pool, self.is_running, self.is_unbound
+        return self.is_seated, self.seat, self.seat_pool, self.waits, *places
 
 
 class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,6 +107,17 @@ class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
     core_seconds: float = 0.0
     gib_seconds: float = 0.0
     estimated: bool = False
+
+    def plus(self, seconds: float, *, cores: float, gib: float, unseen: float | None = None) -> Account:
+        """Return it with one more executor; ``unseen``: how many of its seconds nobody saw, if its end was not seen."""
+        return Account(
+            executors=self.executors + 1,
+            seconds=self.seconds + seconds,
+            unseen_seconds=self.unseen_seconds + (unseen or 0.0),
+            core_seconds=self.core_seconds + seconds * cores,
+            gib_seconds=self.gib_seconds + seconds * gib,
+            estimated=self.estimated or unseen is not None,
+        )
 
 
 class OpenAccount(Struct, frozen=True, array_like=True):
@@ -117,6 +139,8 @@ class Tally(Struct, frozen=True):
 
     seats: dict[str, int] = {}  # by pool: held ones and vacant ones
     placed: dict[str, int] = {}  # by pool
+    running: dict[str, int] = {}  # by the pool they were placed on
+    away: dict[str, int] = {}  # by their seat's pool: those that were placed on another
     holders: Table[int, tuple[str, ...]] = Table()  # by seat: uids; two only while a recovery has not seen all yet
     held: Numbers = Numbers()  # the seats that have a holder
     vacant: Numbers = Numbers()
@@ -129,7 +153,7 @@ class Tally(Struct, frozen=True):
         if executor.is_seated:
             changed = self._seated(executor, 1)
         if executor.is_placed:
-            changed = replace(changed, placed=_count(self.placed, executor.placed_pool, 1))
+            changed = changed._placed(executor, 1)
         if executor.waits:
             changed = replace(changed, waiting=self.waiting.put(executor.pod.uid, executor.pod.executor_id))
         if executor.is_unbound:
@@ -142,12 +166,21 @@ class Tally(Struct, frozen=True):
         if executor.is_seated:
             changed = self._seated(executor, -1)
         if executor.is_placed:
-            changed = replace(changed, placed=_count(self.placed, executor.placed_pool, -1))
+            changed = changed._placed(executor, -1)
         if executor.waits:
             changed = replace(changed, waiting=self.waiting.without(executor.pod.uid))
         if executor.is_unbound:
             changed = replace(changed, unbound=self.unbound.without(executor.pod.uid))
         return changed
+
+    def _placed(self, executor: Executor, change: int) -> Tally:
+        pool = executor.placed_pool
+        return replace(
+            self,
+            placed=_count(self.placed, pool, change),
+            running=_count(self.running, pool, change) if executor.is_running else self.running,
+            away=_count(self.away, executor.seat_pool, change) if executor.is_away else self.away,
+        )
 
     def _seated(self, executor: Executor, change: int) -> Tally:
         seat, uid = executor.seat or 0, executor.pod.uid
@@ -304,6 +337,19 @@ class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def find(self, uid: str) -> Iterator[tuple[ApplicationState, Executor]]:
         """Find the executor of that uid, if it is there."""
         return ((app, app.executors[uid]) for app in self.applications.values() if uid in app.executors)
+
+    def accounts(self, at: float) -> dict[str, Account]:
+        """Closed accounts and, up to that time, those of executors that hold a node now."""
+        ledger = dict(self.ledger)
+        requests = {application.name: application for application in self.spec.applications}
+        for app, executor in self.executors():
+            since, pool = executor.pod.scheduled_at, executor.placed_pool
+            if executor.accounted or since is None or not pool:
+                continue
+            request = requests[app.name]
+            account = ledger.get(pool, Account())
+            ledger[pool] = account.plus(max(0.0, at - since), cores=request.cores, gib=request.memory_gib)
+        return ledger
 
     def placed(self) -> dict[str, int]:
         """Executors that are there now, by the pool they were placed on."""

@@ -81,12 +81,6 @@ class Turn:
         account = self.state.ledger.get(opened.pool, Account())
         request = next(each for each in self.state.spec.applications if each.name == name)
         seconds = max(0.0, until - opened.since)
-        account = Account(
-            executors=account.executors + 1,
-            seconds=account.seconds + seconds,
-            unseen_seconds=account.unseen_seconds + (min(seconds, max(0.0, until - opened.seen)) if estimated else 0.0),
-            core_seconds=account.core_seconds + seconds * request.cores,
-            gib_seconds=account.gib_seconds + seconds * request.memory_gib,
-            estimated=account.estimated or estimated,
-        )
+        unseen = min(seconds, max(0.0, until - opened.seen)) if estimated else None
+        account = account.plus(seconds, cores=request.cores, gib=request.memory_gib, unseen=unseen)
         self.state = replace(self.state, ledger={**self.state.ledger, opened.pool: account})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
 from typing import Any
 
@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from airflow_provider_spotmix.core.cost import Costs, costs
 from airflow_provider_spotmix.core.history import Cause, Loss, Replacement, Resubmission
-from airflow_provider_spotmix.core.state import FleetState
+from airflow_provider_spotmix.core.state import Account, FleetState
 
 SCHEMA = 1
-_INTERRUPTIONS = (Cause.SPOT_INTERRUPTION, Cause.INFRASTRUCTURE, Cause.UNKNOWN)
+REPORTED_AS_INTERRUPTIONS = (Cause.SPOT_INTERRUPTION, Cause.INFRASTRUCTURE, Cause.UNKNOWN)
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
         },
         target=spec.target,
         initial=state.initial or {},
-        interruptions=[_loss(loss) for loss in state.losses if loss.cause in _INTERRUPTIONS],
+        interruptions=[_loss(loss) for loss in state.losses if loss.cause in REPORTED_AS_INTERRUPTIONS],
         failures=[_loss(loss) for loss in state.losses if loss.cause is Cause.APPLICATION],
         losses_by_cause=state.losses_by_cause,
         replacements=[_replacement(replacement) for replacement in state.replacements],
@@ -100,20 +100,25 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
         outages=[{"since": _time(each.since), "until": _time(each.until), "why": each.why} for each in state.outages],
         breaker=[_plain(each) for each in state.breaker_changes],
         resubmissions=[_resubmission(each) for each in state.resubmissions.values() if not each.void],
-        ledger={
-            pool: {
-                "executors": account.executors,
-                "executor_seconds": round(account.seconds, 3),
-                "executor_seconds_at_least": round(account.seconds - account.unseen_seconds, 3),
-                "core_seconds": round(account.core_seconds, 3),
-                "gib_seconds": round(account.gib_seconds, 3),
-                "estimated": account.estimated,
-            }
-            for pool, account in sorted(state.ledger.items())
-        },
+        ledger=ledger(state.ledger),
         costs=costs(spec, state.ledger),
         gate_latency_ms=summary(gate_latencies_ms),
     )
+
+
+def ledger(accounts: Mapping[str, Account]) -> dict[str, dict[str, Any]]:
+    """Accounts by placed pool, as plain JSON."""
+    return {
+        pool: {
+            "executors": account.executors,
+            "executor_seconds": round(account.seconds, 3),
+            "executor_seconds_at_least": round(account.seconds - account.unseen_seconds, 3),
+            "core_seconds": round(account.core_seconds, 3),
+            "gib_seconds": round(account.gib_seconds, 3),
+            "estimated": account.estimated,
+        }
+        for pool, account in sorted(accounts.items())
+    }
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:

@@ -102,6 +102,13 @@ def test_every_prefix_is_within_tijdemans_bound_of_every_target(weights: tuple[i
         assert off <= bound < 1
 
 
+@given(weights_of_many, st.integers(0, 5), st.integers(0, 200))
+def test_seats_are_those_of_the_sequence_whatever_the_size(weights: tuple[int, ...], base: int, executors: int) -> None:
+    given_mix = mix(*weights, base=base)
+    counted = Counter(islice(given_mix.sequence(), executors))
+    assert {pool: count for pool, count in given_mix.seats(executors).items() if count} == counted
+
+
 @given(weights_of_many, st.integers(0, 3), st.integers(0, 60))
 def test_growth_moves_nobody(weights: tuple[int, ...], base: int, executors: int) -> None:
     smaller, larger = mix(*weights, base=base).seats(executors), mix(*weights, base=base).seats(executors + 1)
