@@ -1,7 +1,7 @@
 # Every target makes what it needs first: on a machine with Python 3.11, git and make, `make demo` is the first command.
 #   make test ARGS="-k mix -x"    arguments for pytest         make bench BENCH=dag_import    which benchmark
 #   make fuzz N=1000 SEED=7        how many inputs, and the same ones again           make soak N=50    how many times
-#   make chaos N=20 SEED=7         how many schedules, and the seed of the first; OUTAGES=5 more with the API server away
+#   make chaos N=20 SEED=7 OUTAGES=5 REAL=2   schedules, the seed of the first, more with the API server away, with real Spark
 #   make PYTHON=/path/to/python3.12 ...                        another Python than the first python3 on PATH
 
 .DEFAULT_GOAL := help
@@ -14,6 +14,9 @@ BENCH ?= dag_import
 AIRFLOW ?= 3.1
 N ?=
 SEED ?=
+OUTAGES ?=
+REAL ?=
+REPLAY ?=
 
 # uv, Go and the lab keep caches under HOME. A service account may have none that it can write.
 ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo yes),yes)
@@ -32,6 +35,14 @@ export UV_PYTHON_DOWNLOADS := never
 export GOTOOLCHAIN := local
 export GOWORK := off
 export PYTHONUNBUFFERED := 1
+
+# Outages and real Spark are part of a whole run; a smaller one has them when it says how many.
+CHAOS = $(if $(N),--count $(N)) $(if $(OUTAGES),--outages $(OUTAGES)) $(if $(REAL),--real $(REAL))
+ifneq ($(or $(N),$(OUTAGES),$(REAL)),)
+ifneq ($(N),500)
+CHAOS = --count $(or $(N),0) --outages $(or $(OUTAGES),0) --real $(or $(REAL),0)
+endif
+endif
 
 BIN := .venv/bin
 READY := .venv/.synced
@@ -82,8 +93,8 @@ fuzz: $(READY) ## N random inputs of the operator (100000: minutes): each is pla
 soak: $(READY) ## start and stop a lab N times (50: minutes), in every way that there is; nothing of it may stay
 	@$(BIN)/python -m tests.lab.soak $(or $(N),50) $(SEED)
 
-chaos: $(READY) ## N random schedules of faults on a real API server (500: half an hour), judged by its audit log; REPLAY='{...}'
-	@$(BIN)/python -m tests.chaos $(if $(N),--count $(N) --outages $(or $(OUTAGES),0)) $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay '$(REPLAY)') $(ARGS)
+chaos: $(READY) ## random faults on a real API server and real Spark (N=500: within the hour), judged by the audit log; REPLAY='{...}'
+	@$(BIN)/python -m tests.chaos $(CHAOS) $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay '$(REPLAY)') $(ARGS)
 
 lint: $(READY) ## style, types, layers, lock file, Go; goes on after a failure, to show all at once
 	@$(MAKE) -k lint-style lint-types lint-layers lint-lock lint-go

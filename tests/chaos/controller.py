@@ -1,12 +1,13 @@
 """Controller processes, to be killed: real ones, each a fork of one that has imported everything.
 
-``python -m tests.chaos.controller`` reads one order per line from its stdin, forks, and answers with the child's pid.
-Starting Python anew for each would cost a second of CPU; 500 schedules need a few each.
+``python -m tests.chaos.controller PARENT`` reads one order per line from its stdin, forks, and answers with the child's
+pid. Starting Python anew for each would cost a second of CPU; 500 schedules need a few each.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -32,6 +33,7 @@ from airflow_provider_spotmix.kube.rest import KubeClient
 from airflow_provider_spotmix.kube.retry import Limits
 from tests.chaos import defects
 
+PR_SET_PDEATHSIG = 1  # prctl(2)
 # As the defaults, but for how soon a silent peer is given up, which a test cannot wait for.
 LIMITS = Limits(connect_seconds=2, call_seconds=4, watch_seconds=4, watch_slack_seconds=2, backoff_cap_seconds=2)
 
@@ -67,15 +69,30 @@ class PatientCluster:
 def main() -> None:
     """Serve orders until stdin ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: reaped by the kernel
+    _die_with(int(sys.argv[1]))
+    mother = os.getpid()
     # What a controller imports late, here once for all.
     __import__("kubernetes_asyncio.client")
     __import__("kubernetes_asyncio.config")
     for line in sys.stdin:
+        ready, to_say = os.pipe()
         pid = os.fork()
         if pid == 0:
+            _die_with(mother)
+            os.write(to_say, b".")
             _child(line)
+        os.read(ready, 1)  # nobody may stop it before that
+        os.close(ready)
+        os.close(to_say)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when the parent dies, however that does, and whether we are paused."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _child(line: str) -> None:

@@ -27,9 +27,17 @@ T = TypeVar("T")
 QUOTAS: Resource[Raw] = Resource("", "v1", "resourcequotas", "ResourceQuota", Raw)
 
 
+class MissedError(Exception):
+    """What a fault would hit is not there."""
+
+
 async def strike(run: Run, fault: Fault) -> None:
-    """Do it. What it would hit may not be there: then nothing happens."""
-    await _FAULTS[fault.name](run, fault)
+    """Do it, and note that it was done."""
+    run.struck.append(fault.name)
+    try:
+        await _FAULTS[fault.name](run, fault)
+    except MissedError:
+        run.struck.remove(fault.name)
 
 
 # -- controllers
@@ -45,8 +53,8 @@ async def _stopped(run: Run, fault: Fault) -> None:
 
 async def _ended(run: Run, fault: Fault, how: signal.Signals) -> None:
     victim = _one(run.running(), fault)
-    if victim is None or run.reports():
-        return
+    if run.reports():
+        raise MissedError
     if how is signal.SIGKILL:
         run.killed.add(victim.pid)
     victim.send(how)
@@ -57,16 +65,16 @@ async def _ended(run: Run, fault: Fault, how: signal.Signals) -> None:
 
 async def _paused(run: Run, fault: Fault) -> None:
     victim = _one(run.running(), fault)
-    if victim:
-        run.killed.add(victim.pid)  # it may be taken for dead, and then nobody deletes its first Lease but a sweep
-        victim.send(signal.SIGSTOP)
-        await asyncio.sleep(fault.seconds)
-        victim.send(signal.SIGCONT)
+    run.killed.add(victim.pid)  # it may be taken for dead, and then nobody deletes its first Lease but a sweep
+    victim.send(signal.SIGSTOP)
+    await asyncio.sleep(fault.seconds)
+    victim.send(signal.SIGCONT)
 
 
 async def _doubled(run: Run, fault: Fault) -> None:
-    if not run.reports():
-        await run.start_controller()
+    if run.reports():
+        raise MissedError
+    await run.start_controller()
 
 
 # -- the wire
@@ -130,34 +138,33 @@ async def _api_server_restarts(run: Run, fault: Fault) -> None:
 
 
 async def _node_dies(run: Run, fault: Fault) -> None:
-    if victim := _victim(run, fault):
-        victim.alive = False
+    _victim(run, fault).alive = False
 
 
 async def _node_deleted(run: Run, fault: Fault) -> None:
-    if victim := _victim(run, fault):
-        victim.alive = victim.registered = False
-        with suppress(NotFound):
-            await run.theatre.clients[actors.CLOUD].delete(NODES, victim.name)
+    victim = _victim(run, fault)
+    victim.alive = victim.registered = False
+    with suppress(NotFound):
+        await run.theatre.clients[actors.CLOUD].delete(NODES, victim.name)
 
 
 async def _drained(run: Run, fault: Fault) -> None:
     """As Karpenter does: a taint, then evictions, then the node goes."""
     cloud = run.theatre.clients[actors.CLOUD]
-    if victim := _victim(run, fault):
-        await cloud.patch(NODES, victim.name, {"spec": {"taints": [DISRUPTED]}}, kind=PatchType.STRATEGIC)
-        await asyncio.sleep(fault.seconds)
-        for pod in _on(run, victim):
-            await _evict(run, pod, actors.CLOUD)
-        await asyncio.sleep(1.0)
-        victim.alive = victim.registered = False
-        with suppress(NotFound):  # by another fault
-            await cloud.delete(NODES, victim.name)
+    victim = _victim(run, fault)
+    await cloud.patch(NODES, victim.name, {"spec": {"taints": [DISRUPTED]}}, kind=PatchType.STRATEGIC)
+    await asyncio.sleep(fault.seconds)
+    for pod in _on(run, victim):
+        await _evict(run, pod, actors.CLOUD)
+    await asyncio.sleep(1.0)
+    victim.alive = victim.registered = False
+    with suppress(NotFound):  # by another fault
+        await cloud.delete(NODES, victim.name)
 
 
 async def _shuts_down(run: Run, fault: Fault) -> None:
-    if victim := _victim(run, fault):
-        await run.machines.shut_down(victim, _on(run, victim))
+    victim = _victim(run, fault)
+    await run.machines.shut_down(victim, _on(run, victim))
 
 
 async def _spot_unobtainable(run: Run, fault: Fault) -> None:
@@ -176,20 +183,20 @@ async def _spot_unobtainable(run: Run, fault: Fault) -> None:
 
 
 async def _evicted(run: Run, fault: Fault) -> None:
-    if pod := _executor(run, fault):
-        await _evict(run, pod, actors.CLOUD)
+    await _evict(run, _executor(run, fault), actors.CLOUD)
 
 
 async def _deleted(run: Run, fault: Fault) -> None:
-    if pod := _executor(run, fault):
-        with suppress(NotFound):
-            await run.theatre.clients[actors.PERSON].delete(PODS, pod.metadata.name, run.stage)
+    name = _executor(run, fault).metadata.name
+    with suppress(NotFound):
+        await run.theatre.clients[actors.PERSON].delete(PODS, name, run.stage)
 
 
 async def _out_of_memory(run: Run, fault: Fault) -> None:
     pod = _executor(run, fault)
-    if pod and pod.status.phase == "Running":
-        await run.machines.end(pod, phase="Failed", code=137, word="OOMKilled")
+    if pod.status.phase != "Running":
+        raise MissedError
+    await run.machines.end(pod, phase="Failed", code=137, word="OOMKilled")
 
 
 async def _evict(run: Run, pod: Pod, actor: str) -> None:
@@ -210,8 +217,9 @@ async def _quota(run: Run, fault: Fault) -> None:
 
 
 async def _driver_restarts(run: Run, fault: Fault) -> None:
-    if run.spark.submission and not run.spark.over:
-        await run.spark.restart_driver()
+    if not run.spark.submission or run.spark.over:
+        raise MissedError
+    await run.spark.restart_driver()
 
 
 async def _checkpoint_deleted(run: Run, fault: Fault) -> None:
@@ -228,7 +236,7 @@ async def _leases_deleted(run: Run, fault: Fault) -> None:
 
 async def _application_deleted(run: Run, fault: Fault) -> None:
     if run.spark.over:
-        return
+        raise MissedError
     run.spark.over = True
     with suppress(NotFound):
         await run.theatre.clients[actors.PERSON].delete(APPLICATIONS, run.spark.name, run.stage)
@@ -239,8 +247,9 @@ async def _scales(run: Run, fault: Fault) -> None:
 
 
 async def _ends(run: Run, fault: Fault) -> None:
-    if run.spark.submission:
-        await run.spark.end(*(("COMPLETED",) if fault.which % 2 else ("FAILED", "played")))
+    if not run.spark.submission or run.spark.over:
+        raise MissedError
+    await run.spark.end(*(("COMPLETED",) if fault.which % 2 else ("FAILED", "played")))
 
 
 _FAULTS: dict[str, Callable[[Run, Fault], Awaitable[None]]] = {
@@ -277,11 +286,13 @@ _FAULTS: dict[str, Callable[[Run, Fault], Awaitable[None]]] = {
 }
 
 
-def _one(there: list[T], fault: Fault) -> T | None:
-    return there[fault.which % len(there)] if there else None
+def _one(there: list[T], fault: Fault) -> T:
+    if not there:
+        raise MissedError
+    return there[fault.which % len(there)]
 
 
-def _victim(run: Run, fault: Fault) -> Machine | None:
+def _victim(run: Run, fault: Fault) -> Machine:
     return _one([each for each in run.machines.all.values() if each.alive and not each.safe], fault)
 
 
@@ -289,6 +300,6 @@ def _on(run: Run, machine: Machine) -> list[Pod]:
     return [pod for pod in run.pods.values() if pod.spec.node_name == machine.name]
 
 
-def _executor(run: Run, fault: Fault) -> Pod | None:
+def _executor(run: Run, fault: Fault) -> Pod:
     live = [pod for pod in run.spark.executors() if pod.metadata.deletion_timestamp is None]
     return _one(live, fault)

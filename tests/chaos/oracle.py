@@ -24,7 +24,7 @@ GATED_SECONDS = 10.0
 ON_ITS_WAY_SECONDS = 1.5
 # A patch whose pod is deleted meanwhile gives nobody a seat.
 IN_FLIGHT_SECONDS = 3.0
-# As the schedules' policy says (play.POLICY).
+# As the schedules' policy says (fleet.POLICY).
 BREAKER_LOSSES, SPOT_PENDING_SECONDS = 3, 4.0
 # A controller knows the API server's clock as well as that.
 CLOCK_SECONDS = 1.0

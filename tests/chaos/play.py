@@ -17,21 +17,18 @@ from typing import Any
 
 from msgspec import Struct
 
-from airflow_provider_spotmix.core.mix import Mix, Share
-from airflow_provider_spotmix.core.policy import Policy
-from airflow_provider_spotmix.core.pools import CapacityType, Pool, Toleration
 from airflow_provider_spotmix.fleet.leftovers import delete_leftover, find_leftovers
-from airflow_provider_spotmix.fleet.plan import FleetPlan, plan_fleet
+from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.fleet.submit import delete_patiently, submit
 from airflow_provider_spotmix.kube.errors import KubeError, NotFound
 from airflow_provider_spotmix.kube.objects import Pod, Raw
 from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NAMESPACES, PODS, Resource
 from airflow_provider_spotmix.kube.watch import Changed, Reflector, Synced
-from airflow_provider_spotmix.manifests.identity import Identity, TaskRef
 from tests.chaos import actors
 from tests.chaos.audit import Line
 from tests.chaos.controller import Order
-from tests.chaos.machines import STAGE_LABEL, Machines
+from tests.chaos.fleet import planned
+from tests.chaos.machines import Machines
 from tests.chaos.processes import Controller
 from tests.chaos.schedule import Schedule
 from tests.chaos.spark import APPLICATIONS, Spark
@@ -44,14 +41,6 @@ STALL_SECONDS = 0.1
 # After an outage Kubernetes' garbage collector takes its time.
 GARBAGE_SECONDS = 60.0
 LEFT: tuple[Resource[Any], ...] = (PODS, CONFIG_MAPS, LEASES, APPLICATIONS)
-POLICY = Policy(
-    node_lost_after_seconds=1.0,
-    vacant_seat_seconds=5.0,
-    spot_pending_timeout_seconds=4.0,
-    breaker_losses=3,
-    breaker_window_seconds=6.0,
-    breaker_cooldown_seconds=4.0,
-)
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -59,7 +48,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
     ``report`` is what the first controller to end has told; ``logs`` what all have said; ``left`` the names of objects
     in the end, ``unswept`` those that only a sweep has removed, but for the Leases of killed controllers; ``secrets``
-    what may be nowhere; ``stalled_seconds``: for how long altogether this machine had no time for the play.
+    what may be nowhere; ``stalled_seconds``: for how long altogether this machine had no time for the play; ``struck``:
+    the faults that hit something.
     """
 
     schedule: Schedule
@@ -71,6 +61,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     secrets: list[str]
     stuck: str = ""
     stalled_seconds: float = 0.0
+    struck: list[str] = []
 
 
 async def play(theatre: Theatre, schedule: Schedule) -> Evidence:
@@ -100,6 +91,7 @@ class Run:
         self.killed: set[int] = set()
         self.stuck = ""
         self.stalled_seconds = 0.0
+        self.struck: list[str] = []
         self._begun = 0.0
         self._orders = 0
         self._tasks: list[asyncio.Task[Any]] = []
@@ -118,7 +110,7 @@ class Run:
             await self.machines.add("on-demand", number)
         await self.machines.add("on-demand", 2, safe=True)
         await _until_there(kube, SERVICE_ACCOUNTS, "default", self.stage)
-        self.plan = self._planned()
+        self.plan = planned(self.schedule.setup, self.stage, self.canaries)
         self._spawn(self._feel_stalls())
         self._spawn(self._mirror_pods())
         self._spawn(self.machines.keep_beating())
@@ -137,37 +129,6 @@ class Run:
         await self.start_controller()
         self._spawn(self.spark.submit())
         self._spawn(self.spark.run(lambda node: node not in self.machines.all or self.machines.all[node].alive))
-
-    def _planned(self) -> FleetPlan:
-        setup = self.schedule.setup
-        selector = {STAGE_LABEL: self.stage}
-        spot = Toleration(key="karpenter.sh/capacity-type", value="spot", effect="NoSchedule")
-        pools = (
-            Pool(
-                name="spot",
-                capacity_type=CapacityType.SPOT,
-                node_selector={**selector, "karpenter.sh/capacity-type": "spot"},
-                tolerations=(spot,),
-            ),
-            Pool(
-                name="on-demand",
-                capacity_type=CapacityType.ON_DEMAND,
-                node_selector={**selector, "karpenter.sh/capacity-type": "on-demand"},
-            ),
-        )
-        shares = (
-            Share(pool="spot", weight=setup.shares[0], on_demand=False),
-            Share(pool="on-demand", weight=setup.shares[1], on_demand=True),
-        )
-        task = TaskRef(dag_id="chaos", task_id="play", run_id=self.stage)
-        return plan_fleet(
-            _application(setup.executors, dynamic=setup.dynamic, canaries=self.canaries),
-            identity=Identity(instance="chaos", task_instance=self.stage, task=task),
-            mix=Mix(shares=shares, on_demand_base=min(setup.base, setup.executors), base_pool="on-demand"),
-            pools=pools,
-            namespace=self.stage,
-            policy=POLICY,
-        )
 
     async def start_controller(self) -> Controller:
         """One more controller process."""
@@ -285,6 +246,7 @@ class Run:
     async def evidence(self) -> Evidence:
         """Kill who is still there, do as the next try's sweep does, and collect."""
         kube = self.theatre.clients[actors.STAGE]
+        await asyncio.shield(self.theatre.collecting)
         for each in self.running():
             self.killed.add(each.pid)
             each.send(signal.SIGKILL)
@@ -306,6 +268,7 @@ class Run:
             unswept=unswept,
             secrets=[*self.canaries, actors.token(self.theatre.kubeconfig)],
             stalled_seconds=self.stalled_seconds,
+            struck=self.struck,
             stuck=self.stuck or "; ".join(f"the play itself failed: {each}" for each in failed),
         )
 
@@ -313,7 +276,7 @@ class Run:
         """What is there, once Kubernetes has collected its garbage; ``without``: what it is not waited for."""
         kube = self.theatre.clients[actors.STAGE]
         left: list[str] = []
-        give_up = self.clock + GARBAGE_SECONDS
+        give_up = self.clock + min(GARBAGE_SECONDS, self.schedule.patience_seconds)
         while self.clock < give_up:
             left = []
             for resource in LEFT:
@@ -339,31 +302,12 @@ class Run:
             each.send(signal.SIGKILL)
         for task in self._tasks:
             task.cancel()
+        if self.theatre.closing:
+            return
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.machines.remove_all()
         with suppress(KubeError):
             await self.theatre.clients[actors.STAGE].delete(NAMESPACES, self.stage)
-
-
-def _application(executors: int, *, dynamic: bool, canaries: list[str]) -> dict[str, Any]:
-    """A person's application, with secrets where people put them."""
-    conf = {"spark.hadoop.fs.s3a.secret.key": canaries[0]}
-    if dynamic:
-        conf["spark.dynamicAllocation.enabled"] = "true"
-    return {
-        "apiVersion": "sparkoperator.k8s.io/v1beta2",
-        "kind": "SparkApplication",
-        "metadata": {"name": "play"},
-        "spec": {
-            "type": "Python",
-            "mode": "cluster",
-            "sparkVersion": "4.0.4",
-            "mainApplicationFile": "local:///opt/app/none.py",
-            "sparkConf": conf,
-            "driver": {},
-            "executor": {"instances": executors, "env": [{"name": "PASSWORD", "value": canaries[1]}]},
-        },
-    }
 
 
 async def _until_there(kube: Any, resource: Resource[Any], name: str, namespace: str) -> None:

@@ -57,10 +57,10 @@ class Controller:
 
 @asynccontextmanager
 async def nursery() -> AsyncGenerator[Nursery]:
-    """A process of which all controllers are forks. They are killed with it."""
+    """A process of which all controllers are forks. They are killed with it, and it with this one."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.chaos.controller"),
+        *("-m", "tests.chaos.controller", str(os.getpid())),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # a group of their own, which Ctrl-C does not reach and which can be killed as one

@@ -40,7 +40,7 @@ class Schedule(Struct, frozen=True, kw_only=True):
     """A fleet and its faults. ``seed`` names it, its content replays it.
 
     ``defect``: one of `defects`, if any. ``once_running``: the faults' clock begins when all executors run, and not
-    with the submission.
+    with the submission. ``real``: Spark, its operator and the nodes are real.
     """
 
     seed: int
@@ -49,11 +49,17 @@ class Schedule(Struct, frozen=True, kw_only=True):
     defect: str = ""
     patience_seconds: float = PATIENCE_SECONDS
     once_running: bool = False
+    real: bool = False
 
     @property
     def last_fault(self) -> float:
         """When everything that goes wrong is over."""
         return max((fault.at + fault.seconds for fault in self.faults), default=FIRST)
+
+    @property
+    def is_serial(self) -> bool:
+        """Whether nothing else can be played meanwhile in the same lab."""
+        return self.real or any(fault.name == OUTAGE for fault in self.faults)
 
 
 class Kind(Struct, frozen=True):

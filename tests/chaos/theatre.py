@@ -82,7 +82,10 @@ class AuditTail:
 
 @dataclass
 class Theatre:
-    """Where schedules are played."""
+    """Where schedules are played. ``closing``: the lab is about to go, so nobody need tidy up.
+
+    ``collecting``: done when Kubernetes collects garbage of all kinds.
+    """
 
     lab: Lab
     kubeconfig: Path
@@ -91,8 +94,10 @@ class Theatre:
     nursery: Nursery
     session: aiohttp.ClientSession
     tail: AuditTail
+    collecting: asyncio.Task[None]
     directory: Path
     keeps_all: bool = False
+    closing: bool = False
 
 
 @asynccontextmanager
@@ -115,8 +120,11 @@ async def theatre(lab: Lab, directory: Path, *, keeps_all: bool = False) -> Asyn
         stack.callback(tail.close)
         following = asyncio.create_task(tail.follow())
         stack.callback(following.cancel)
-        await _until_garbage_is_collected(clients[actors.STAGE])
-        yield Theatre(lab, lab.kubeconfig, chosen.server, clients, mother, session, tail, directory, keeps_all)
+        collecting = asyncio.create_task(_until_garbage_is_collected(clients[actors.STAGE]))
+        stack.callback(collecting.cancel)
+        yield Theatre(
+            lab, lab.kubeconfig, chosen.server, clients, mother, session, tail, collecting, directory, keeps_all
+        )
 
 
 async def _until_garbage_is_collected(kube: Kube) -> None:
@@ -127,8 +135,7 @@ async def _until_garbage_is_collected(kube: Kube) -> None:
     metadata = {"name": "known", "ownerReferences": [{**reference, "uid": owner.metadata.uid}]}
     await kube.create(CONFIG_MAPS, {"metadata": metadata}, "default")
     await kube.delete(APPLICATIONS, "known", "default")
-    async with asyncio.timeout(120):
-        with suppress(NotFound):
-            while True:
-                await kube.get(CONFIG_MAPS, "known", "default")
-                await asyncio.sleep(0.2)
+    with suppress(NotFound):
+        while True:
+            await kube.get(CONFIG_MAPS, "known", "default")
+            await asyncio.sleep(0.2)
