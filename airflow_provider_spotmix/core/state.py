@@ -98,7 +98,8 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Closed accounts of a pool: executors that are gone, how long they held a node, and what they requested of it.
 
-    When it is ``estimated``, ``seconds`` is how long at most, and without ``unseen_seconds`` how long at least.
+    When it is ``estimated``, ``seconds`` is how long at most, and without ``unseen_seconds`` how long at least. When it
+    is ``incomplete``, there may have been executors of which nobody knows, and nothing says how long at most.
     """
 
     executors: int = 0
@@ -107,17 +108,7 @@ class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
     core_seconds: float = 0.0
     gib_seconds: float = 0.0
     estimated: bool = False
-
-    def plus(self, seconds: float, *, cores: float, gib: float, unseen: float | None = None) -> Account:
-        """Return it with one more executor; ``unseen``: how many of its seconds nobody saw, if its end was not seen."""
-        return Account(
-            executors=self.executors + 1,
-            seconds=self.seconds + seconds,
-            unseen_seconds=self.unseen_seconds + (unseen or 0.0),
-            core_seconds=self.core_seconds + seconds * cores,
-            gib_seconds=self.gib_seconds + seconds * gib,
-            estimated=self.estimated or unseen is not None,
-        )
+    incomplete: bool = False
 
 
 class OpenAccount(Struct, frozen=True, array_like=True):
@@ -337,19 +328,6 @@ class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def find(self, uid: str) -> Iterator[tuple[ApplicationState, Executor]]:
         """Find the executor of that uid, if it is there."""
         return ((app, app.executors[uid]) for app in self.applications.values() if uid in app.executors)
-
-    def accounts(self, at: float) -> dict[str, Account]:
-        """Closed accounts and, up to that time, those of executors that hold a node now."""
-        ledger = dict(self.ledger)
-        requests = {application.name: application for application in self.spec.applications}
-        for app, executor in self.executors():
-            since, pool = executor.pod.scheduled_at, executor.placed_pool
-            if executor.accounted or since is None or not pool:
-                continue
-            request = requests[app.name]
-            account = ledger.get(pool, Account())
-            ledger[pool] = account.plus(max(0.0, at - since), cores=request.cores, gib=request.memory_gib)
-        return ledger
 
     def placed(self) -> dict[str, int]:
         """Executors that are there now, by the pool they were placed on."""

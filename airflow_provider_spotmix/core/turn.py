@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import events as ev
 from airflow_provider_spotmix.core.actions import AnyAction, SaveCheckpoint, Tell, Topic
+from airflow_provider_spotmix.core.ledger import entered
 from airflow_provider_spotmix.core.state import Account, ApplicationState, Executor, FleetState, OpenAccount
 
 
@@ -74,13 +75,12 @@ class Turn:
     def doubt_accounts(self) -> None:
         """Somebody may have been on any pool, unseen."""
         pools = [share.pool for share in self.state.spec.mix.shares]
-        doubted = {pool: replace(self.state.ledger.get(pool, Account()), estimated=True) for pool in pools}
-        self.state = replace(self.state, ledger={**self.state.ledger, **doubted})
+        ledger = self.state.ledger
+        doubted = {pool: replace(ledger.get(pool, Account()), estimated=True, incomplete=True) for pool in pools}
+        self.state = replace(self.state, ledger={**ledger, **doubted})
 
     def _enter(self, name: str, opened: OpenAccount, until: float, *, estimated: bool) -> None:
-        account = self.state.ledger.get(opened.pool, Account())
         request = next(each for each in self.state.spec.applications if each.name == name)
-        seconds = max(0.0, until - opened.since)
-        unseen = min(seconds, max(0.0, until - opened.seen)) if estimated else None
-        account = account.plus(seconds, cores=request.cores, gib=request.memory_gib, unseen=unseen)
+        account = self.state.ledger.get(opened.pool, Account())
+        account = entered(account, request, opened, until=until, estimated=estimated)
         self.state = replace(self.state, ledger={**self.state.ledger, opened.pool: account})

@@ -17,10 +17,11 @@ from airflow_provider_spotmix.core.actions import Topic
 from airflow_provider_spotmix.core.cost import Costs, costs
 from airflow_provider_spotmix.core.events import ApplicationPhase
 from airflow_provider_spotmix.core.history import Breaker, BreakerChange, BreakerStatus
+from airflow_provider_spotmix.core.ledger import so_far
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.state import ApplicationState, Executor, FleetState
 from airflow_provider_spotmix.fleet.happenings import Happening, cut, happenings, read_time, written
-from airflow_provider_spotmix.fleet.report import REPORTED_AS_INTERRUPTIONS, ledger
+from airflow_provider_spotmix.fleet.report import REPORTED_AS_INTERRUPTIONS, ledger_rows
 from airflow_provider_spotmix.fleet.timeline import SERIES, Point, Timeline
 
 SCHEMA = 1
@@ -143,7 +144,7 @@ class Progress:
         """Return what is to be shown, as plain JSON."""
         at = self._ended_at or at
         state, spec = self._state, self._spec
-        accounts = state.accounts(at)
+        accounts = so_far(state, at)
         cost = costs(spec, accounts)
         result, message = self._result or (_phase(state), "")
         drivers = _drivers(state)
@@ -180,7 +181,7 @@ class Progress:
             "timeline": self._timeline.columns(at),
             "periods": [each.plain() for each in self._periods()],
             "events": [each.plain() for each in happenings(state, self._remembered)],
-            "ledger": ledger(accounts),
+            "ledger": ledger_rows(spec, accounts),
             "costs": msgspec.to_builtins(cost),
             "links": {"spark_ui": None, "history_server": None},
         }

@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from airflow_provider_spotmix.core.cost import Costs, costs
 from airflow_provider_spotmix.core.history import Cause, Loss, Replacement, Resubmission
+from airflow_provider_spotmix.core.ledger import at_least
+from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.state import Account, FleetState
 
 SCHEMA = 1
@@ -100,25 +102,35 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
         outages=[{"since": _time(each.since), "until": _time(each.until), "why": each.why} for each in state.outages],
         breaker=[_plain(each) for each in state.breaker_changes],
         resubmissions=[_resubmission(each) for each in state.resubmissions.values() if not each.void],
-        ledger=ledger(state.ledger),
+        ledger=ledger_rows(spec, state.ledger),
         costs=costs(spec, state.ledger),
         gate_latency_ms=summary(gate_latencies_ms),
     )
 
 
-def ledger(accounts: Mapping[str, Account]) -> dict[str, dict[str, Any]]:
-    """Accounts by placed pool, as plain JSON."""
+def ledger_rows(spec: FleetSpec, ledger: Mapping[str, Account]) -> dict[str, dict[str, Any]]:
+    """Accounts as a person reads them, by placed pool: closed ones, or those of `core.ledger.so_far`."""
+    return {pool: _account(account, at_least(spec, account)) for pool, account in sorted(ledger.items())}
+
+
+def _account(account: Account, least: Account) -> dict[str, Any]:
     return {
-        pool: {
-            "executors": account.executors,
-            "executor_seconds": round(account.seconds, 3),
-            "executor_seconds_at_least": round(account.seconds - account.unseen_seconds, 3),
-            "core_seconds": round(account.core_seconds, 3),
-            "gib_seconds": round(account.gib_seconds, 3),
-            "estimated": account.estimated,
-        }
-        for pool, account in sorted(accounts.items())
+        "executors": account.executors,
+        "executor_seconds": round(account.seconds, 3),
+        "executor_seconds_at_least": round(least.seconds, 3),
+        "core_seconds": round(account.core_seconds, 3),
+        "gib_seconds": round(account.gib_seconds, 3),
+        "core_hours": _hours(account.core_seconds),
+        "core_hours_at_least": _hours(least.core_seconds),
+        "gib_hours": _hours(account.gib_seconds),
+        "gib_hours_at_least": _hours(least.gib_seconds),
+        "estimated": account.estimated,
+        "incomplete": account.incomplete,
     }
+
+
+def _hours(seconds: float) -> float:
+    return round(seconds / 3600, 6)
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:

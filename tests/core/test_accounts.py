@@ -70,8 +70,8 @@ def test_an_application_that_was_over_before_anybody_came_back() -> None:
     restored = cp.restore(FleetState.new(TWO), cp.take(interrupted(), holder="other"))
     state = run(restored, application(ApplicationPhase.SUCCEEDED, at=200))
     assert state.ledger == {
-        SPOT: account(1, 200, estimated=True, unseen=140),
-        ON_DEMAND: account(1, 200, estimated=True, unseen=200),
+        SPOT: account(1, 200, estimated=True, unseen=140, incomplete=True),
+        ON_DEMAND: account(1, 200, estimated=True, unseen=200, incomplete=True),
     }
 
 
@@ -80,7 +80,10 @@ def test_an_executor_that_was_placed_and_went_unseen_is_counted_from_its_placeme
     placed = run(TWO, synced(), observed(pod(1), at=10))
     restored = cp.restore(FleetState.new(TWO), cp.take(placed, holder="other"))
     state = run(restored, application(ApplicationPhase.SUCCEEDED, at=50), synced(50))
-    assert state.ledger == {ON_DEMAND: account(1, 40, estimated=True, unseen=40), SPOT: account(0, 0, estimated=True)}
+    assert state.ledger == {
+        ON_DEMAND: account(1, 40, estimated=True, unseen=40, incomplete=True),
+        SPOT: account(0, 0, estimated=True, incomplete=True),
+    }
 
 
 def test_who_lived_and_died_unseen_makes_the_ledger_an_estimate() -> None:

@@ -25,7 +25,9 @@ APP = "etl"
 NOON = 1_800_000_000.0  # some noon; times in tests are seconds after it
 
 
-def account(executors: int, seconds: float, *, estimated: bool = False, unseen: float = 0.0) -> Account:
+def account(
+    executors: int, seconds: float, *, estimated: bool = False, unseen: float = 0.0, incomplete: bool = False
+) -> Account:
     """A closed account of executors that request what Spark does by default."""
     return Account(
         executors=executors,
@@ -34,6 +36,7 @@ def account(executors: int, seconds: float, *, estimated: bool = False, unseen: 
         core_seconds=seconds,
         gib_seconds=1.375 * seconds,
         estimated=estimated,
+        incomplete=incomplete,
     )
 
 
