@@ -22,6 +22,7 @@ from airflow_provider_spotmix.core.errors import SpotmixError
 from airflow_provider_spotmix.core.spec import AGENT, FleetSpec
 from airflow_provider_spotmix.fleet.hub import FLEET_LABEL, FeedItem, Hub
 from airflow_provider_spotmix.fleet.lease import ControllerLease, shared_lease
+from airflow_provider_spotmix.fleet.progress import Progress
 from airflow_provider_spotmix.fleet.record import Record, RecordWriter, read
 from airflow_provider_spotmix.fleet.runner import run_fleet
 from airflow_provider_spotmix.fleet.voice import TellPerson, Voice
@@ -200,7 +201,7 @@ class Agent:
         assert self._lease is not None  # noqa: S101 - for the type checker
         async with self._hub.client(self._cluster) as kube:
             writer = RecordWriter(kube, spec, agent=self._lease.controller_id, annotations=annotations, now=self._now)
-            await writer.open()
+            progress = Progress(spec, before=await writer.open(), changed=lambda: writer.show(progress.picture))
             writing = asyncio.create_task(writer.keep_writing())
             self._voice(f"{spec.fleet_id}: looking after it")
 
@@ -210,7 +211,7 @@ class Agent:
 
             end: dict[str, Any]
             try:
-                report = await run_fleet(self._hub, self._cluster, spec, tell=tell)
+                report = await run_fleet(self._hub, self._cluster, spec, tell=tell, progress=progress)
                 end = {"report": report.to_dict()}
             except (KubeError, SpotmixError) as error:
                 end = {"error": str(error)}

@@ -13,6 +13,7 @@ from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core.spec import AGENT, FleetSpec
 from airflow_provider_spotmix.fleet.hub import FeedItem, Hub
 from airflow_provider_spotmix.fleet.lease import HolderWatch, shared_holders
+from airflow_provider_spotmix.fleet.progress import Progress
 from airflow_provider_spotmix.fleet.record import Record, read
 from airflow_provider_spotmix.fleet.runner import run_fleet
 from airflow_provider_spotmix.fleet.voice import TellPerson, Voice
@@ -30,8 +31,10 @@ LOOK_SECONDS = 15.0
 OLD_SECONDS = 60.0
 
 
-async def wait_for_fleet(hub: Hub, cluster: ClusterConfig, spec: FleetSpec, *, tell: TellPerson) -> dict[str, Any]:
-    """Look after a submitted fleet, or wait for its agent's report.
+async def wait_for_fleet(
+    hub: Hub, cluster: ClusterConfig, spec: FleetSpec, *, tell: TellPerson, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Look after a submitted fleet, or wait for its agent's report. ``progress`` follows it, for whoever shows it.
 
     Returns:
         A ``report``, or the ``error`` for which an agent gave up.
@@ -42,8 +45,8 @@ async def wait_for_fleet(hub: Hub, cluster: ClusterConfig, spec: FleetSpec, *, t
 
     """
     if spec.controller == AGENT:
-        return await follow_agent(hub, cluster, spec, tell=tell)
-    report = await run_fleet(hub, cluster, spec, tell=tell)
+        return await follow_agent(hub, cluster, spec, tell=tell, progress=progress)
+    report = await run_fleet(hub, cluster, spec, tell=tell, progress=progress)
     return {"report": report.to_dict()}
 
 
@@ -53,6 +56,7 @@ async def follow_agent(
     spec: FleetSpec,
     *,
     tell: TellPerson,
+    progress: Progress | None = None,
     look_seconds: float = LOOK_SECONDS,
     now: Callable[[], float] = time.time,
 ) -> dict[str, Any]:
@@ -69,19 +73,29 @@ async def follow_agent(
         shared_holders(hub, cluster, spec.namespace) as holders,
         hub.subscribe(cluster, CONFIG_MAPS, spec.namespace, key=spec.fleet_id, index_label=labels.RECORD) as items,
     ):
-        return await _Follower(kube, spec, holders, tell=tell, now=now).follow(items, look_seconds)
+        return await _Follower(kube, spec, holders, tell=tell, progress=progress or Progress(spec), now=now).follow(
+            items, look_seconds
+        )
 
 
 class _Follower:
     """Reads one fleet's record as it grows."""
 
     def __init__(
-        self, kube: Kube, spec: FleetSpec, holders: HolderWatch, *, tell: TellPerson, now: Callable[[], float]
+        self,
+        kube: Kube,
+        spec: FleetSpec,
+        holders: HolderWatch,
+        *,
+        tell: TellPerson,
+        progress: Progress,
+        now: Callable[[], float],
     ) -> None:
         self._kube = kube
         self._spec = spec
         self._holders = holders
         self._voice = Voice(tell)
+        self._progress = progress
         self._now = now
         self._record: Record | None = None
         self._shown = 0
@@ -121,6 +135,8 @@ class _Follower:
             said = f"cannot read ConfigMap {found.metadata.name}: {error}; is the agent of another version?"
             self._voice.trouble("record", said)
             return
+        if self._record.progress:
+            self._progress.relay(self._record.progress)
         for line in self._record.lines:
             if line.number > self._shown:
                 age = self._now() - line.at

@@ -39,6 +39,7 @@ from airflow_provider_spotmix.fleet.hub import FeedItem, Hub
 from airflow_provider_spotmix.fleet.kube_events import KubeEvents
 from airflow_provider_spotmix.fleet.lease import HolderWatch
 from airflow_provider_spotmix.fleet.outages import HOLD, Outages
+from airflow_provider_spotmix.fleet.progress import Progress
 from airflow_provider_spotmix.fleet.report import Report, build
 from airflow_provider_spotmix.fleet.voice import Voice
 from airflow_provider_spotmix.kube.client import Kube
@@ -78,10 +79,12 @@ class Hold:
         *,
         voice: Voice,
         outages: Outages,
+        progress: Progress,
         journal: Callable[[Entry], None] | None,
         now: Callable[[], float],
     ) -> None:
         self._outages = outages
+        self._progress = progress
         self._kube = kube
         self._spec = spec
         self._store = store
@@ -127,6 +130,7 @@ class Hold:
             await self._leave()
             raise
         await self._applier.delete(finish.unfinished)
+        self._progress.end("succeeded" if finish.succeeded else "failed", finish.message, self._now())
         return build(
             self._state,
             succeeded=finish.succeeded,
@@ -261,12 +265,14 @@ class Hold:
                 self._journal(Entry(event, decision.actions))
             for action in decision.actions:
                 self._start(action)
+        self._progress.observe(self._state, self._now())
 
     def _start(self, action: AnyAction) -> None:
         match action:
             case Tell(message=message, warning=warning):
                 self._tell(message, warning)
                 if action.topic:
+                    self._progress.told(action.topic, message, self._now())
                     self._happened(action.topic, message, warning=warning, application=action.application)
             case SaveCheckpoint():
                 self._dirty.set()

@@ -76,6 +76,7 @@ class Progress:
         self._remembered = _read(before.get("events"), _happening)
         self._fallbacks = _read(before.get("periods"), _fallback_period)
         self._notices = _number(before.get("counts"), "notices")
+        self._relayed: dict[str, Any] | None = None
         self._result: tuple[str, str] | None = None
         self._ended_at: float | None = None
 
@@ -84,6 +85,12 @@ class Progress:
         self._state = state
         if at - self._looked_at >= _LOOK_SECONDS:
             self._look(at)
+
+    def relay(self, picture: dict[str, Any]) -> None:
+        """Show a picture that somebody else has made: the agent that looks after the fleet."""
+        if picture != self._relayed:
+            self._relayed = picture
+            self._changed()
 
     def told(self, topic: Topic, text: str, at: float) -> None:
         """Remember what a person was told, and no history has."""
@@ -140,9 +147,11 @@ class Progress:
             periods.append(Period(kind="fallback", pool=pool, since=began, why=last.cause if last else ""))
         self._fallbacks = periods[-MAX_PERIODS:]
 
-    def picture(self, at: float) -> dict[str, Any]:
-        """Return what is to be shown, as plain JSON."""
-        at = self._ended_at or at
+    def picture(self, at: float | None = None) -> dict[str, Any]:
+        """Return what is to be shown, as plain JSON: as of a time (seconds since the epoch), or when last looked."""
+        if self._relayed is not None:
+            return self._relayed
+        at = self._ended_at or at or self._looked_at
         state, spec = self._state, self._spec
         accounts = so_far(state, at)
         cost = costs(spec, accounts)

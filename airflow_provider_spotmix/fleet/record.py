@@ -7,6 +7,7 @@ by the sweep once its task instance is over.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,8 +30,10 @@ MAX_LINE = 1000
 # Lines that come together are written together.
 PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0
+# A picture is larger than a line, and is written less often.
+PICTURE_SECONDS = 5.0
 
-_PLAN, _LINES, _END, _AGENT = "plan", "lines", "end", "agent"
+_PLAN, _LINES, _PROGRESS, _END, _AGENT = "plan", "lines", "progress", "end", "agent"
 
 
 class Line(Struct, frozen=True):
@@ -59,6 +62,7 @@ class Record(Struct, frozen=True, kw_only=True):
         spec: the fleet.
         agent: controller id of the agent that wrote last.
         lines: the last ones.
+        progress: the newest picture of the fleet, as `Progress` makes it; None before there is one.
         end: what a trigger's event has: a ``report`` or an ``error``; None while it goes on.
 
     """
@@ -66,6 +70,7 @@ class Record(Struct, frozen=True, kw_only=True):
     spec: FleetSpec
     agent: str
     lines: tuple[Line, ...]
+    progress: dict[str, Any] | None
     end: dict[str, Any] | None
 
 
@@ -86,6 +91,7 @@ def read(found: ConfigMap) -> Record:
         spec=msgspec.json.decode(data.get(_PLAN, ""), type=FleetSpec),
         agent=data.get(_AGENT, ""),
         lines=msgspec.json.decode(data.get(_LINES, "[]"), type=tuple[Line, ...]),
+        progress=msgspec.json.decode(data[_PROGRESS], type=dict[str, Any]) if data.get(_PROGRESS) else None,
         end=msgspec.json.decode(data[_END], type=dict[str, Any]) if data.get(_END) else None,
     )
 
@@ -133,6 +139,8 @@ class RecordWriter:
         self._unwritten: deque[Line] = deque(maxlen=MAX_LINES)
         self._said = 0
         self._news = asyncio.Event()
+        self._picture: Callable[[], dict[str, Any]] | None = None
+        self._pictured_at = float("-inf")
 
     def tell(self, message: str, warning: bool = False) -> None:
         """Note a line; it is written soon."""
@@ -140,8 +148,13 @@ class RecordWriter:
         self._unwritten.append(Line(0, self._now(), message[:MAX_LINE], warning, f"{self._agent}/{self._said}"))
         self._news.set()
 
-    async def open(self) -> None:
-        """Make sure that there is a record.
+    def show(self, picture: Callable[[], dict[str, Any]]) -> None:
+        """Note that there is something new to show; it is asked for when it is written."""
+        self._picture = picture
+        self._news.set()
+
+    async def open(self) -> dict[str, Any] | None:
+        """Make sure that there is a record. Returns the picture that an earlier agent left in it, if any.
 
         Raises:
             KubeError: the API server refused.
@@ -156,13 +169,19 @@ class RecordWriter:
         try:
             await self._kube.create(CONFIG_MAPS, {"metadata": metadata, "data": data}, self._spec.namespace)
         except AlreadyExists:
-            return
+            try:
+                return read(await self._kube.get(CONFIG_MAPS, self._name, self._spec.namespace)).progress
+            except (NotFound, msgspec.MsgspecError):
+                pass
+        return None
 
     async def keep_writing(self) -> None:
         """Write lines as they come. What fails is tried again with the next."""
         backoff = Backoff(base_seconds=PAUSE_SECONDS, cap_seconds=LONGEST_PAUSE_SECONDS)
         while True:
             await self._news.wait()
+            if not self._unwritten:
+                await asyncio.sleep(max(0.0, self._pictured_at + PICTURE_SECONDS - time.monotonic()))
             self._news.clear()
             try:
                 await self._write(None)
@@ -196,6 +215,9 @@ class RecordWriter:
             try:
                 found = await self._kube.get(CONFIG_MAPS, self._name, self._spec.namespace)
                 data = {_AGENT: self._agent, _LINES: _with(found, lines)}
+                if self._picture is not None:
+                    data[_PROGRESS] = msgspec.json.encode(self._picture()).decode()
+                    self._pictured_at = time.monotonic()
                 if end is not None:
                     data[_END] = msgspec.json.encode(end).decode()
                 body = {"metadata": {"resourceVersion": found.metadata.resource_version}, "data": data}

@@ -17,6 +17,7 @@ from airflow_provider_spotmix.fleet.hold import TICK_SECONDS, Hold
 from airflow_provider_spotmix.fleet.hub import Hub
 from airflow_provider_spotmix.fleet.lease import ControllerLease, shared_holders, shared_lease
 from airflow_provider_spotmix.fleet.outages import Outages
+from airflow_provider_spotmix.fleet.progress import Progress
 from airflow_provider_spotmix.fleet.report import Report
 from airflow_provider_spotmix.fleet.voice import TellPerson, Voice
 from airflow_provider_spotmix.kube.client import Kube
@@ -34,6 +35,7 @@ async def run_fleet(
     spec: FleetSpec,
     *,
     tell: TellPerson,
+    progress: Progress | None = None,
     journal: Callable[[Entry], None] | None = None,
     now: Callable[[], float] | None = None,
 ) -> Report:
@@ -47,6 +49,7 @@ async def run_fleet(
         cluster: where the fleet runs.
         spec: the fleet.
         tell: called with each line worth a person's attention, and whether it is a warning.
+        progress: follows the fleet, for whoever shows it; by default for nobody.
         journal: called with every decision, for replay.
         now: the clock, in seconds since the epoch; by default the API server's, which all times in objects are from.
 
@@ -57,12 +60,14 @@ async def run_fleet(
     """
     voice, outage = Voice(tell), Backoff(base_seconds=TICK_SECONDS, cap_seconds=OUTAGE_PAUSE_SECONDS)
     outages: Outages | None = None
+    progress = progress or Progress(spec)
 
     def new_runner(kube: Kube, lease: ControllerLease) -> Hold:
         nonlocal outages
         outages = outages or Outages(now or kube.now)
         store = CheckpointStore(kube, spec, lease)
-        return Hold(kube, spec, store, voice=voice, outages=outages, journal=journal, now=now or kube.now)
+        clock = now or kube.now
+        return Hold(kube, spec, store, voice=voice, outages=outages, progress=progress, journal=journal, now=clock)
 
     async with hub.lock(("turn", cluster.identity(), spec.namespace, spec.fleet_id)) as turn:
         if turn.locked():
