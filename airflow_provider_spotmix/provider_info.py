@@ -72,6 +72,16 @@ PROVIDER_INFO: dict[str, Any] = {
                     "example": "airflow-production",
                     "default": None,
                 },
+                "progress_writes_per_second": {
+                    "description": (
+                        "How many XComs a triggerer process writes at most to show the progress of all its fleets. Its"
+                        " supervisor writes them one after the other, ahead of everybody's events."
+                    ),
+                    "version_added": "0.1.0",
+                    "type": "float",
+                    "example": "2",
+                    "default": None,
+                },
                 "ratio": {
                     "description": "Default ratio, spot:on-demand.",
                     "version_added": "0.1.0",

@@ -214,6 +214,7 @@ class Agent:
                 report = await run_fleet(self._hub, self._cluster, spec, tell=tell, progress=progress)
                 end = {"report": report.to_dict()}
             except (KubeError, SpotmixError) as error:
+                progress.end("failed", str(error), self._now())
                 end = {"error": str(error)}
             finally:
                 writing.cancel()

@@ -80,6 +80,11 @@ class Progress:
         self._result: tuple[str, str] | None = None
         self._ended_at: float | None = None
 
+    @property
+    def is_going_on(self) -> bool:
+        """Whether costs grow while nothing happens: the fleet has been seen, here, and is not over."""
+        return bool(self._looked_at) and self._result is None and self._relayed is None
+
     def observe(self, state: FleetState, at: float) -> None:
         """Take what is true at a time (seconds since the epoch). Cheap enough to be called at every event."""
         self._state = state
@@ -101,8 +106,9 @@ class Progress:
         self._remembered = [*self._remembered, Happening(at=at, kind=kind, text=text)][-MAX_PERIODS:]
         self._changed()
 
-    def end(self, result: str, message: str, at: float) -> None:
+    def end(self, result: str, message: str, at: float | None = None) -> None:
         """The fleet is over: ``succeeded``, ``failed`` or ``killed``. No executor is there any more."""
+        at = at or self._looked_at
         self._result, self._ended_at = (result, message), at
         self._look(at)
         self._now = Point(at, {}, {}, {})

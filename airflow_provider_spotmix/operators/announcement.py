@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_spotmix.core.spec import FleetSpec
 
-XCOM_FLEET = "spotmix_fleet"
-
 
 def announcement(spec: FleetSpec) -> dict[str, Any]:
-    """Return the XCom's value: the fleet's id, where it runs and what its applications are called."""
-    return {
-        "fleet": spec.fleet_id,
-        "namespace": spec.namespace,
-        "applications": [application.name for application in spec.first_attempts],
-    }
+    """Return the XCom's first value: a fleet that is submitted. Whoever looks after it writes what becomes of it."""
+    from airflow_provider_spotmix.fleet.progress import Progress
+
+    return Progress(spec).picture(time.time())

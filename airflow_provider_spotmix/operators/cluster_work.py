@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -28,17 +29,30 @@ class ClusterWork:
         async with self._client() as kube:
             note(await submit_patiently(kube, plan, reattach=reattach, tell=self._tell))
 
-    async def run(self, plan: FleetPlan, *, reattach: bool, note: Callable[[FleetSpec], None]) -> dict[str, Any]:
-        """Submit and look after the fleet in this worker; return an event as the trigger's."""
+    async def run(
+        self, plan: FleetPlan, *, reattach: bool, note: Callable[[FleetSpec], None], show: Callable[[Any], None]
+    ) -> dict[str, Any]:
+        """Submit and look after the fleet in this worker; return an event as the trigger's.
+
+        ``show`` is called, in threads, with pictures of its progress.
+        """
         from airflow_provider_spotmix.core.errors import SpotmixError
         from airflow_provider_spotmix.fleet.follow import wait_for_fleet
         from airflow_provider_spotmix.fleet.hub import Hub
+        from airflow_provider_spotmix.fleet.showing import FLEET_SECONDS, Pace, shown
+        from airflow_provider_spotmix.fleet.voice import Voice
 
-        hub, noted = Hub.shared(), [plan.spec]
+        hub, noted, voice = Hub.shared(), [plan.spec], Voice(self._tell)
         try:
             await self.submit(plan, reattach=reattach, note=noted.append)
             note(noted[-1])
-            return await wait_for_fleet(hub, self.cluster, noted[-1], tell=self._tell)
+
+            async def in_thread(picture: dict[str, Any]) -> None:
+                await asyncio.to_thread(show, picture)
+
+            spec, pace = noted[-1], Pace(1 / FLEET_SECONDS)
+            async with shown(spec, in_thread, pace=pace, voice=voice) as progress:
+                return await wait_for_fleet(hub, self.cluster, spec, tell=self._tell, progress=progress)
         except SpotmixError as error:
             return {"error": str(error)}
         finally:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
-from airflow_provider_spotmix.operators.announcement import XCOM_FLEET, announcement
+from airflow_provider_spotmix.hooks.xcom import XCOM_FLEET
+from airflow_provider_spotmix.operators.announcement import announcement
 from airflow_provider_spotmix.operators.arguments import check_counts, check_flags, with_arguments
 from airflow_provider_spotmix.operators.ending import has_failed, is_over, report_of
 from airflow_provider_spotmix.operators.peer_arguments import without_peers
@@ -194,6 +195,7 @@ class SparkFleetOperator(BaseOperator):
         self._running = plan.spec
         how: Any = {"reattach": self.reattach_on_restart, "note": partial(self._note, context)}
         if not self.deferrable:
+            how["show"] = partial(context["ti"].xcom_push, XCOM_FLEET)
             return self._finish(lambda: self._work(lambda: self._in_cluster().run(plan, **how)))
         try:
             self._work(lambda: self._in_cluster().submit(plan, **how))

@@ -74,13 +74,15 @@ class SparkFleetTrigger(BaseTrigger):
         from airflow_provider_spotmix.fleet.follow import wait_for_fleet
         from airflow_provider_spotmix.fleet.hub import Hub
         from airflow_provider_spotmix.kube.errors import KubeError
+        from airflow_provider_spotmix.triggers.progress import shown_in_xcom
         from airflow_provider_spotmix.triggers.sweep import sweep_in_background
 
         payload: dict[str, Any] = {"spec": self.spec}
         try:
             spec, hub, cluster = msgspec.convert(self.spec, FleetSpec), Hub.shared(), await self._where()
             sweep_in_background(hub, cluster, spec.namespace)
-            payload |= await wait_for_fleet(hub, cluster, spec, tell=self._tell)
+            async with shown_in_xcom(self.task_instance, spec, hub, tell=self._tell) as progress:
+                payload |= await wait_for_fleet(hub, cluster, spec, tell=self._tell, progress=progress)
         except AirflowNotFoundException as error:
             payload["error"] = f"in the triggerer, {error} (an environment variable must be set there too)"
         except (KubeError, SpotmixError) as error:

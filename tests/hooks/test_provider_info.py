@@ -70,7 +70,7 @@ def test_everyone_gets_a_copy_of_their_own() -> None:
 
 
 def test_every_setting_has_an_option() -> None:
-    assert {*OPTIONS, "instance"} == set(INFO["config"]["spotmix"]["options"])
+    assert {*OPTIONS, "instance", "progress_writes_per_second"} == set(INFO["config"]["spotmix"]["options"])
 
 
 def test_everything_but_where_the_cluster_is_is_a_setting() -> None:
