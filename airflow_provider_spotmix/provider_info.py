@@ -32,6 +32,10 @@ PROVIDER_INFO: dict[str, Any] = {
             ],
         }
     ],
+    "extra-links": [
+        "airflow_provider_spotmix.operators.links.FleetLink",
+        "airflow_provider_spotmix.operators.links.SparkUiLink",
+    ],
     "plugins": [{"name": "spotmix", "plugin-class": "airflow_provider_spotmix.plugins.spotmix.SpotmixPlugin"}],
     "connection-types": [
         {
@@ -80,6 +84,25 @@ PROVIDER_INFO: dict[str, Any] = {
                     "version_added": "0.1.0",
                     "type": "float",
                     "example": "2",
+                    "default": None,
+                },
+                "spark_ui_url": {
+                    "description": (
+                        "Where a browser finds the Spark UI of a running driver. {namespace}, {application},"
+                        " {driver_pod} and {spark_application} are filled in."
+                    ),
+                    "version_added": "0.1.0",
+                    "type": "string",
+                    "example": "https://spark.example.com/{namespace}/{application}/",
+                    "default": None,
+                },
+                "history_server_url": {
+                    "description": (
+                        "Where a browser finds an application in the Spark history server. The same are filled in."
+                    ),
+                    "version_added": "0.1.0",
+                    "type": "string",
+                    "example": "https://history.example.com/history/{spark_application}/",
                     "default": None,
                 },
                 "ratio": {

@@ -106,10 +106,15 @@ class ApplicationDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, t
 
 
 class DriverObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
-    """A driver pod was read. ``waits_for``: why it does not run yet, as far as it says; empty when it says nothing."""
+    """A driver pod was read.
+
+    ``waits_for``: why it does not run yet, as far as it says; empty when it says nothing. ``submission``: what Spark
+    calls this application (``spark-...``), in its UI and in a history server.
+    """
 
     application: str
     pod: str
+    submission: str = ""
     started: bool = False
     waits_for: str = ""
     uid: str = ""

@@ -197,6 +197,7 @@ def driver_observed(pod: Pod, *, at: float) -> ev.DriverObserved | None:
         id=f"pods/{pod.metadata.name}@{pod.metadata.resource_version}",
         application=pod.metadata.labels.get(labels.APPLICATION, ""),
         pod=pod.metadata.name,
+        submission=pod.metadata.labels.get(labels.SPARK_SUBMISSION, ""),
         started=pod.status.phase in ("Running", "Succeeded", "Failed"),
         waits_for=waits_for(pod),
         uid=pod.metadata.uid,

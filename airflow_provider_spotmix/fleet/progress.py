@@ -198,7 +198,6 @@ class Progress:
             "events": [each.plain() for each in happenings(state, self._remembered)],
             "ledger": ledger_rows(spec, accounts),
             "costs": msgspec.to_builtins(cost),
-            "links": {"spark_ui": None, "history_server": None},
         }
         return _bounded(picture)
 
@@ -209,6 +208,8 @@ class Progress:
         placed = self._now.placed
         spot = sum(count for pool, count in placed.items() if self._spec.is_spot(pool))
         return {
+            "fleet": self._spec.fleet_id,
+            "namespace": self._spec.namespace,
             "state": result,
             "started_at": written(min(created)) if created else None,
             "ended_at": written(self._ended_at) if self._ended_at else None,
@@ -280,6 +281,7 @@ def _drivers(state: FleetState) -> list[dict[str, Any]]:
                 "attempt": 2 if application.replaces else 1,
                 "state": cut(app.state or app.phase.value, 80),
                 "message": cut(app.message, _MAX_MESSAGE),
+                "spark_application": cut(app.driver.submission, 80) if app.driver else "",
                 "pod": app.driver.pod if app.driver else "",
                 "node": app.driver.node if app.driver else "",
             }

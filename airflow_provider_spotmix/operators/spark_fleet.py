@@ -17,6 +17,7 @@ from airflow_provider_spotmix.hooks.xcom import XCOM_FLEET
 from airflow_provider_spotmix.operators.announcement import announcement
 from airflow_provider_spotmix.operators.arguments import check_counts, check_flags, with_arguments
 from airflow_provider_spotmix.operators.ending import has_failed, is_over, report_of
+from airflow_provider_spotmix.operators.links import FleetLink, SparkUiLink
 from airflow_provider_spotmix.operators.peer_arguments import without_peers
 from airflow_provider_spotmix.operators.worker import Work
 
@@ -100,6 +101,7 @@ class SparkFleetOperator(BaseOperator):
     template_ext: Sequence[str] = (".yaml", ".yml", ".json")
     template_fields_renderers = {"application_file": "yaml", "template_spec": "py"}  # noqa: RUF012 - Airflow's own style
     ui_color = "#f2a154"
+    operator_extra_links = (FleetLink(), SparkUiLink())
 
     def __init__(
         self,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import httpx
 import pytest
 
+from airflow_provider_spotmix.hooks.addresses import fleet_tab
 from airflow_provider_spotmix.lab import demo
 from airflow_provider_spotmix.lab.airflow import AirflowHarness
 from airflow_provider_spotmix.lab.lab import Lab
@@ -52,11 +55,40 @@ def test_a_node_that_dies_without_notice_is_noticed_and_its_executor_replaced(
     run = airflow.api.trigger("e2e_triggerer", conf={"partitions": 120, "seconds": 1})
     spot = _wait_for_spot_node(lab)
     time.sleep(demo.WORK_SECONDS)
+    shown = _wait_for_view(airflow, run, lambda summary: summary["executors"] == 3)
+    assert (shown["task"]["state"], shown["fleet"]["summary"]["state"]) == ("deferred", "running")
+    links = airflow.api.call("GET", f"/api/v2/dags/e2e_triggerer/dagRuns/{run}/taskInstances/fleet/links")
+    assert links["extra_links"]["Fleet"] == f"{airflow.url}{fleet_tab('e2e_triggerer', run, 'fleet')}"
+    assert httpx.get(f"{airflow.url}{_view(run)}").status_code == httpx.codes.UNAUTHORIZED
+
     lab.interrupt(spot, "node-death")
+    shown = _wait_for_view(airflow, run, lambda summary: summary["replacements"] == 1)
+    assert shown["task"]["state"] == "deferred"
+    assert [each["kind"] for each in shown["fleet"]["events"]][:2] == ["loss", "replacement"]
+
     assert airflow.api.wait_for_run("e2e_triggerer", run, timeout=300) == "success"
+    shown = _wait_for_view(airflow, run, lambda summary: summary["state"] == "succeeded")
+    assert shown["report"] == airflow.api.xcom("e2e_triggerer", run, "fleet")
+    found = airflow.api.call("GET", "/spotmix/api/v1/fleets?dag_id=e2e_triggerer")["fleets"]
+    assert run in [each["run_id"] for each in found]
     report = airflow.api.xcom("e2e_triggerer", run, "fleet")
     assert [(loss["node"], loss["cause"]) for loss in report["interruptions"]] == [(spot, "spot-interruption")]
     assert [(new["pool"], new["fallback"]) for new in report["replacements"]] == [("on-demand", True)]
+
+
+def _view(run: str) -> str:
+    return f"/spotmix/api/v1/dags/e2e_triggerer/runs/{run}/tasks/fleet/-1"
+
+
+def _wait_for_view(airflow: AirflowHarness, run: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Wait until the fleet view shows that; without anything but the page's own route."""
+    deadline = time.monotonic() + 60
+    while True:
+        shown = airflow.api.call("GET", _view(run))
+        if shown["fleet"] and wanted(shown["fleet"]["summary"]):
+            return shown
+        assert time.monotonic() < deadline, shown["fleet"]
+        time.sleep(0.5)
 
 
 def _wait_for_spot_node(lab: Lab) -> str:

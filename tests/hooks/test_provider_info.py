@@ -70,7 +70,8 @@ def test_everyone_gets_a_copy_of_their_own() -> None:
 
 
 def test_every_setting_has_an_option() -> None:
-    assert {*OPTIONS, "instance", "progress_writes_per_second"} == set(INFO["config"]["spotmix"]["options"])
+    of_the_deployment = {"instance", "progress_writes_per_second", "spark_ui_url", "history_server_url"}
+    assert {*OPTIONS, *of_the_deployment} == set(INFO["config"]["spotmix"]["options"])
 
 
 def test_everything_but_where_the_cluster_is_is_a_setting() -> None:
