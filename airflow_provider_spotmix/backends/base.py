@@ -52,6 +52,9 @@ class Backend(Protocol):
     def properties(self, manifest: Mapping[str, Any]) -> dict[str, str]:
         """Read the Spark properties that the manifest sets."""
 
+    def spark_version(self, manifest: Mapping[str, Any]) -> str:
+        """Read which Spark the manifest says it runs; empty when it does not say."""
+
     def part(self, manifest: Mapping[str, Any], part: Part) -> dict[str, Any]:
         """Return one group's part of the manifest.
 

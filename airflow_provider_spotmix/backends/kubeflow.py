@@ -24,7 +24,7 @@ from airflow_provider_spotmix.manifests import executor_request as request
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.manifests.part import ExecutorCount, Part
 from airflow_provider_spotmix.manifests.pod_template import driver_template, executor_template
-from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD, dangers
+from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD, KILL, dangers, missed
 
 # Fields of the CR that the operator passes on as Spark properties.
 _REQUEST_FIELDS = {
@@ -89,6 +89,10 @@ class Kubeflow:
         """Read ``spec.sparkConf``."""
         return checks.conf(manifest)
 
+    def spark_version(self, manifest: Mapping[str, Any]) -> str:
+        """Read ``spec.sparkVersion``, which the operator requires and does not compare with the image."""
+        return str(manifest["spec"].get("sparkVersion") or "")
+
     def render(self, manifest: Mapping[str, Any], overlay: Overlay) -> dict[str, Any]:
         """Add the overlay to the CR; the pod templates carry what concerns pods, so no webhook is needed."""
         checks.check_driver(manifest, overlay.driver_pool)
@@ -103,6 +107,8 @@ class Kubeflow:
         driver, executor = spec["driver"], spec["executor"]
         grace_seconds = _grace_seconds(manifest, overlay.grace_seconds)
         grace = {GRACE_PERIOD: f"{grace_seconds}s"} if grace_seconds is not None else {}
+        if grace_seconds is not None and overlay.grace_seconds is not None and grace_seconds < overlay.grace_seconds:
+            grace[KILL] = f"{grace_seconds}s"  # whoever gives less than the cloud does ends it sooner
         spec["sparkConf"] = {**overlay.spark_conf, **grace, **(spec.get("sparkConf") or {})}
         driver["template"] = driver_template(
             driver.get("template"),
@@ -124,15 +130,16 @@ class Kubeflow:
 
         That takes the outcome along when nobody was connected meanwhile.
         """
-        seconds = manifest["spec"].get("timeToLiveSeconds")
+        properties, seconds = checks.conf(manifest), manifest["spec"].get("timeToLiveSeconds")
+        found = [*dangers(properties), *missed(properties, self.spark_version(manifest))]
         if not isinstance(seconds, int) or not 0 < seconds < SHORT_LIFE_SECONDS:
-            return dangers(checks.conf(manifest))
+            return found
         said = (
             f"spec.timeToLiveSeconds is {seconds}: when no triggerer runs for longer than that after the application's"
             " end, its outcome may be lost with it; leave it out (the task deletes the application by itself) or set"
             f" {SHORT_LIFE_SECONDS} or more"
         )
-        return [*dangers(checks.conf(manifest)), said]
+        return [*found, said]
 
     def part(self, manifest: Mapping[str, Any], part: Part) -> dict[str, Any]:
         """Give a group its executors, its overrides, its arguments and its environment variables."""

@@ -131,7 +131,15 @@ def plan_fleet(
         annotations[labels.INPUT] += f"-{AGENT}"  # one that nobody's trigger looks after is not the same
         annotations[labels.PLAN] = msgspec.json.encode(complete).decode()
     overlays = [
-        _overlay(draft, app, spec, annotations, object_labels or {}, _most(api.executor_count(each)))
+        _overlay(
+            draft,
+            app,
+            spec,
+            annotations,
+            object_labels or {},
+            most=_most(api.executor_count(each)),
+            spark_version=api.spark_version(each),
+        )
         for each, draft, app in zip(manifests, drafts, spec.applications, strict=True)
     ]
     rendered = tuple(api.render(each, overlay) for each, overlay in zip(manifests, overlays, strict=True))
@@ -239,7 +247,9 @@ def _overlay(
     spec: FleetSpec,
     annotations: dict[str, str],
     object_labels: Mapping[str, str],
+    *,
     most: int | None,
+    spark_version: str,
 ) -> Overlay:
     grace_seconds = spark_conf.grace_seconds(spec.pools)
     return Overlay(
@@ -250,6 +260,6 @@ def _overlay(
         executor_gates=draft.executor_gates,
         executor_pool=spec.pool(draft.pool) if draft.pool else None,
         driver_pool=spec.pool(spec.fallback_pool),
-        spark_conf=spark_conf.for_spot(most, grace_seconds),
+        spark_conf=spark_conf.for_spot(most, grace_seconds, spark_version),
         grace_seconds=grace_seconds,
     )

@@ -15,7 +15,7 @@ from airflow_provider_spotmix.kube.objects import Raw, convert
 from airflow_provider_spotmix.manifests.executor_request import ExecutorRequest
 from airflow_provider_spotmix.manifests.overlay import Overlay
 from airflow_provider_spotmix.manifests.part import ExecutorCount
-from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD
+from airflow_provider_spotmix.manifests.spark_conf import GRACE_PERIOD, KILL, for_spot
 
 BACKEND = Kubeflow()
 SPOT, ON_DEMAND = KARPENTER
@@ -142,6 +142,20 @@ def test_a_grace_period_holds_for_every_spark_version(executor: Any, conf: Any, 
     spec = BACKEND.render(manifest, msgspec.structs.replace(overlay(), grace_seconds=100))["spec"]
     in_template = spec["executor"]["template"]["spec"].get("terminationGracePeriodSeconds")
     assert (in_template, spec["sparkConf"][GRACE_PERIOD]) == expected
+
+
+@pytest.mark.parametrize(("grace", "seconds"), [(None, "100s"), (40, "40s"), (600, "100s")])
+def test_tasks_are_given_what_is_less_of_the_clouds_time_and_the_persons(grace: int | None, seconds: str) -> None:
+    manifest = application(terminationGracePeriodSeconds=grace)
+    ours = msgspec.structs.replace(overlay(), grace_seconds=100, spark_conf={KILL: "100s"})
+    assert BACKEND.render(manifest, ours)["spec"]["sparkConf"][KILL] == seconds
+
+
+def test_a_spark_without_what_interruptions_need_is_warned_of() -> None:
+    manifest = application()
+    manifest["spec"] |= {"sparkVersion": "3.3.4", "sparkConf": for_spot(5, spark_version="3.3.4")}
+    (said,) = BACKEND.warnings(manifest)
+    assert said.startswith("Spark 3.3.4 does not know")
 
 
 def test_null_fields_are_as_good_as_not_written() -> None:

@@ -104,9 +104,14 @@ def test_every_cause_is_listed() -> None:
     assert [cause for cause in Cause if f"| `{cause.value}` |" not in page("interruptions.md")] == []
 
 
-def test_every_spark_property_is_listed() -> None:
-    text = page("interruptions.md")
-    assert [name for name in spark_conf.for_spot(5) if f"`{name}`" not in text] == []
+def test_every_spark_property_is_listed_with_its_version_and_value() -> None:
+    rows = re.findall(r"^\| `(spark\.[\w.]+)` \| (\d+)\.(\d+) \| ([^|]+) \|", page("interruptions.md"), re.M)
+    assert {name: (int(major), int(minor)) for name, major, minor, _ in rows} == spark_conf.SINCE
+    told = {name: value for name, *_, value in rows}
+    fixed = {n: v for n, v in spark_conf.for_spot(5).items() if n not in (spark_conf.FAILURES, spark_conf.RETAINED)}
+    assert [name for name, value in fixed.items() if not told[name].startswith(f"`{value}`")] == []
+    old = spark_conf.for_spot(5, spark_version="3.3")[spark_conf.STAGE_ATTEMPTS]
+    assert f"`{old}` below Spark 3.4" in told[spark_conf.STAGE_ATTEMPTS]
 
 
 def acted_on(sign: interruption.Sign) -> str:
