@@ -316,6 +316,7 @@ class Hold:
                 return  # it was deleted while this call waited for its turn
         if since is not None and any(isinstance(event, ev.PlaceDone) for event in events):
             self._latencies.append((time.perf_counter() - since) * 1000)
+            self._progress.placed(self._latencies[-1])
         await self._inbox.put(events)
 
     def _rescued(self, action: Rescue) -> None:

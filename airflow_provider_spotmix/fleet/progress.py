@@ -7,6 +7,7 @@ others have written into names and reasons.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ SCHEMA = 1
 MAX_BYTES = 60_000  # as JSON; an XCom of 64 kB is what every database of Airflow takes
 MAX_DRIVERS = 50
 MAX_PERIODS = 50
+MAX_LATENCIES = 1000
 _MAX_MESSAGE = 300
 # How often it is looked at whether anything has changed: a large fleet is not counted anew at each event.
 _LOOK_SECONDS = 0.9
@@ -79,6 +81,7 @@ class Progress:
         self._relayed: dict[str, Any] | None = None
         self._result: tuple[str, str] | None = None
         self._ended_at: float | None = None
+        self._gate_latencies_ms: deque[float] = deque(maxlen=MAX_LATENCIES)
 
     @property
     def is_going_on(self) -> bool:
@@ -105,6 +108,16 @@ class Progress:
         self._notices += topic is Topic.NOTICE
         self._remembered = [*self._remembered, Happening(at=at, kind=kind, text=text)][-MAX_PERIODS:]
         self._changed()
+
+    def placed(self, gate_latency_ms: float) -> None:
+        """Remember how long an executor waited for its placement, for `take_gate_latencies`."""
+        self._gate_latencies_ms.append(gate_latency_ms)
+
+    def take_gate_latencies(self) -> list[float]:
+        """Return what `placed` was told since the last time, in milliseconds; the newest, if they are very many."""
+        taken = list(self._gate_latencies_ms)
+        self._gate_latencies_ms.clear()
+        return taken
 
     def end(self, result: str, message: str, at: float | None = None) -> None:
         """The fleet is over: ``succeeded``, ``failed`` or ``killed``. No executor is there any more."""

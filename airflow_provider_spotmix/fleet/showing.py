@@ -19,6 +19,7 @@ STALE_SECONDS = 30.0
 LAST_WRITE_SECONDS = 20.0
 
 Put = Callable[[dict[str, Any]], Awaitable[None]]
+Watch = Callable[[dict[str, Any], Progress], None]
 
 
 class Pace:
@@ -41,7 +42,13 @@ class Pace:
 
 @asynccontextmanager
 async def shown(
-    spec: FleetSpec, put: Put, *, pace: Pace, voice: Voice, before: Mapping[str, Any] | None = None
+    spec: FleetSpec,
+    put: Put,
+    *,
+    pace: Pace,
+    voice: Voice,
+    watch: Watch = lambda picture, progress: None,
+    before: Mapping[str, Any] | None = None,
 ) -> AsyncGenerator[Progress, None]:
     """Follow a fleet's progress and show it until the block is left.
 
@@ -50,24 +57,33 @@ async def shown(
         put: writes a picture. Whatever it raises is told once, and harms nothing.
         pace: of all who write to the same place.
         voice: tells what cannot be shown.
+        watch: sees each picture before it is written.
         before: the picture that is there, of an earlier controller.
 
     """
     news = asyncio.Event()
     progress = Progress(spec, before=before, changed=news.set)
-    writing = asyncio.create_task(_keep_writing(progress, news, put, pace, voice))
+
+    async def put_watched(picture: dict[str, Any]) -> None:
+        try:
+            watch(picture, progress)
+        except Exception as error:  # noqa: BLE001 - nobody's fleet, and nobody's view, depends on who watches
+            voice.trouble("watch", f"the fleet's metrics are not told: {error}")
+        await put(picture)
+
+    writing = asyncio.create_task(_keep_writing(progress, news, put_watched, pace, voice))
     try:
         yield progress
     except Exception as error:
         await _stop(writing)
         progress.end("failed", str(error))
-        await _write_last(progress, put, voice)
+        await _write_last(progress, put_watched, voice)
         raise
     except BaseException:  # stopped, not over: whoever goes on with the fleet goes on with this
         await _stop(writing)
         raise
     await _stop(writing)
-    await _write_last(progress, put, voice)
+    await _write_last(progress, put_watched, voice)
 
 
 async def _keep_writing(progress: Progress, news: asyncio.Event, put: Put, pace: Pace, voice: Voice) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_spotmix.core.spec import FleetSpec
     from airflow_provider_spotmix.fleet.plan import FleetPlan
+    from airflow_provider_spotmix.fleet.showing import Watch
     from airflow_provider_spotmix.fleet.submit import Tell
     from airflow_provider_spotmix.kube.client import Kube
     from airflow_provider_spotmix.kube.config import ClusterConfig
@@ -30,11 +31,17 @@ class ClusterWork:
             note(await submit_patiently(kube, plan, reattach=reattach, tell=self._tell))
 
     async def run(
-        self, plan: FleetPlan, *, reattach: bool, note: Callable[[FleetSpec], None], show: Callable[[Any], None]
+        self,
+        plan: FleetPlan,
+        *,
+        reattach: bool,
+        note: Callable[[FleetSpec], None],
+        show: Callable[[Any], None],
+        watch: Watch,
     ) -> dict[str, Any]:
         """Submit and look after the fleet in this worker; return an event as the trigger's.
 
-        ``show`` is called, in threads, with pictures of its progress.
+        ``show`` is called, in threads, with pictures of its progress; ``watch`` sees them first.
         """
         from airflow_provider_spotmix.core.errors import SpotmixError
         from airflow_provider_spotmix.fleet.follow import wait_for_fleet
@@ -51,7 +58,7 @@ class ClusterWork:
                 await asyncio.to_thread(show, picture)
 
             spec, pace = noted[-1], Pace(1 / FLEET_SECONDS)
-            async with shown(spec, in_thread, pace=pace, voice=voice) as progress:
+            async with shown(spec, in_thread, pace=pace, voice=voice, watch=watch) as progress:
                 return await wait_for_fleet(hub, self.cluster, spec, tell=self._tell, progress=progress)
         except SpotmixError as error:
             return {"error": str(error)}

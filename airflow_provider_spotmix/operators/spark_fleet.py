@@ -197,7 +197,10 @@ class SparkFleetOperator(BaseOperator):
         self._running = plan.spec
         how: Any = {"reattach": self.reattach_on_restart, "note": partial(self._note, context)}
         if not self.deferrable:
+            from airflow_provider_spotmix.hooks.metrics import FleetMetrics
+
             how["show"] = partial(context["ti"].xcom_push, XCOM_FLEET)
+            how["watch"] = FleetMetrics(self.dag_id, self.task_id).observe
             return self._finish(lambda: self._work(lambda: self._in_cluster().run(plan, **how)))
         try:
             self._work(lambda: self._in_cluster().submit(plan, **how))

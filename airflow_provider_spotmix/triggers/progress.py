@@ -32,7 +32,7 @@ _calls: set[asyncio.Task[Any]] = set()
 
 @asynccontextmanager
 async def shown_in_xcom(ti: Any, spec: FleetSpec, hub: Hub, *, tell: TellPerson) -> AsyncGenerator[Progress, None]:
-    """Follow a fleet's progress in the task's XCom until the block is left, and go on with what is there.
+    """Follow a fleet's progress in the task's XCom and in metrics until the block is left; go on with what is there.
 
     Args:
         ti: the task instance; None where there is none, and nothing to write to.
@@ -44,6 +44,7 @@ async def shown_in_xcom(ti: Any, spec: FleetSpec, hub: Hub, *, tell: TellPerson)
     from airflow_provider_spotmix.fleet.progress import Progress
     from airflow_provider_spotmix.fleet.showing import Pace, shown
     from airflow_provider_spotmix.fleet.voice import Voice
+    from airflow_provider_spotmix.hooks.metrics import FleetMetrics, prepare_trigger_process
 
     if ti is None:
         yield Progress(spec)
@@ -63,8 +64,13 @@ async def shown_in_xcom(ti: Any, spec: FleetSpec, hub: Hub, *, tell: TellPerson)
         await _whole(_write(picture, where))
 
     before = before if isinstance(before, dict) else None
-    async with shown(spec, put, pace=_paces[hub], voice=voice, before=before) as progress:
-        yield progress
+    prepare_trigger_process()
+    metrics = FleetMetrics(ti.dag_id, ti.task_id, before=before)
+    try:
+        async with shown(spec, put, pace=_paces[hub], voice=voice, watch=metrics.observe, before=before) as progress:
+            yield progress
+    finally:
+        metrics.leave()
 
 
 async def _read(where: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.lab.stage import airflow_config
 from tests.e2e.lines import Stage
 from tests.support.airflow import running
+from tests.support.statsd import Statsd
 
 # Tasks that look after their fleets in the worker hold its slot; names may be as odd as an administrator permits.
 ENV = {"AIRFLOW__CORE__PARALLELISM": "8", "AIRFLOW__SCHEDULER__ALLOWED_RUN_ID_PATTERN": ".*"}
@@ -23,8 +24,15 @@ TEST_DAGS = Path(__file__).parent / "dags"
 
 
 @pytest.fixture(scope="session")
+def statsd() -> Iterator[Statsd]:
+    """What Airflow's processes send to StatsD."""
+    with Statsd() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="session")
 def airflow(
-    request: pytest.FixtureRequest, lab: Lab, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, lab: Lab, statsd: Statsd, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AirflowHarness]:
     """An Airflow of this session's own, connected to the lab; its logs are kept when a test fails."""
     dags = tmp_path_factory.mktemp("dags")
@@ -33,7 +41,7 @@ def airflow(
     shutil.copytree(examples, dags / "examples")
     shutil.copytree(TEST_DAGS, dags / "tests")
     logs = Path(f"build/tests/airflow-logs-{os.getpid()}")  # another run in this checkout has its own
-    config = replace(airflow_config(lab, dags=dags, logs=logs), env=ENV)
+    config = replace(airflow_config(lab, dags=dags, logs=logs), env={**ENV, **statsd.env})
     with running(request, tmp_path_factory, config) as harness:
         yield harness
 

@@ -15,6 +15,7 @@ from airflow_provider_spotmix.lab.airflow import AirflowHarness
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.lab.progress import Silent
 from tests.e2e.life import nothing_left
+from tests.support.statsd import Statsd
 
 pytestmark = [pytest.mark.airflow, pytest.mark.spark, pytest.mark.timeout(600)]
 
@@ -49,8 +50,8 @@ def test_a_fleet_looked_after_in_the_worker(airflow: AirflowHarness) -> None:
     assert airflow.api.xcom("e2e_worker", run, "fleet", key="spotmix_fleet")["fleet"] == report["fleet"]
 
 
-def test_a_node_that_dies_without_notice_is_noticed_and_its_executor_replaced(
-    lab: Lab, airflow: AirflowHarness
+def test_a_node_that_dies_without_notice_is_noticed_shown_and_its_executor_replaced(
+    lab: Lab, airflow: AirflowHarness, statsd: Statsd
 ) -> None:
     run = airflow.api.trigger("e2e_triggerer", conf={"partitions": 120, "seconds": 1})
     spot = _wait_for_spot_node(lab)
@@ -69,6 +70,12 @@ def test_a_node_that_dies_without_notice_is_noticed_and_its_executor_replaced(
     assert airflow.api.wait_for_run("e2e_triggerer", run, timeout=300) == "success"
     shown = _wait_for_view(airflow, run, lambda summary: summary["state"] == "succeeded")
     assert shown["report"] == airflow.api.xcom("e2e_triggerer", run, "fleet")
+    told = statsd.of("spotmix", dag_id="e2e_triggerer", task_id="fleet")
+    assert {"1|g", "0|g"} <= told["executors{pool=spot}"]  # placed, lost
+    assert {"2|g", "3|g", "0|g"} <= told["executors{pool=on-demand}"]  # placed, replaced, over
+    assert told["losses{cause=spot-interruption}"] == told["interruptions"] == {"1|c"}
+    assert told["replacements{pool=on-demand}"] == {"1|c"}
+    assert len(told["gate_latency"]) >= 1
     found = airflow.api.call("GET", "/spotmix/api/v1/fleets?dag_id=e2e_triggerer")["fleets"]
     assert run in [each["run_id"] for each in found]
     report = airflow.api.xcom("e2e_triggerer", run, "fleet")

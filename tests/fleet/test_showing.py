@@ -131,3 +131,17 @@ async def test_a_last_write_that_hangs_is_given_up() -> None:
     async with shown(fleet(), shelf.put, pace=Pace(100), voice=shelf.voice):
         pass
     assert shelf.told == ["the fleet's last state is not shown: writing it takes too long"]
+
+
+async def test_who_watches_sees_every_picture_that_is_written_and_harms_nothing() -> None:
+    shelf, seen = Shelf(), []
+
+    def watch(picture: dict[str, Any], progress: Progress) -> None:
+        seen.append(picture)
+        raise ValueError("no route to StatsD")
+
+    async with shown(fleet(), shelf.put, pace=Pace(100), voice=shelf.voice, watch=watch) as progress:
+        news(progress, 1)
+        await asyncio.sleep(0.1)
+    assert seen == [picture for _, _, picture in shelf.written]
+    assert shelf.told == ["the fleet's metrics are not told: no route to StatsD"]
