@@ -247,6 +247,8 @@ def _application_deleted(turn: Turn, event: ev.ApplicationDeleted) -> None:
     phase, message = how_it_ended(app, event)
     turn.application(app.name, phase=phase, state=DELETED, message=message)
     turn.tell(f"{app.name} was deleted by someone else: {message}", warning=True)
+    if not (app.uid and turn.state.synced):
+        turn.doubt_accounts()  # nobody was connected when it went: executors have come and gone unseen
     for executor in list(turn.state.applications[app.name].executors.values()) if event.ended else ():
         turn.account(app.name, executor, event.ended_at or turn.at, estimated=True)
 

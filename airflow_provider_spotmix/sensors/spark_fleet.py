@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from airflow_provider_spotmix.hooks.spotmix import SpotmixHook
     from airflow_provider_spotmix.kube.config import ClusterConfig
 
+# Key in Airflow's store of the task's state (not an XCom: those are deleted whenever a task is started anew).
+_SEEN_IN_TRY = "spotmix_seen_in_try"
+
 
 class SparkFleetSensor(BaseSensorOperator):
     """Wait for a fleet. It only reads, and works on SparkApplications of other operators too.
@@ -163,9 +166,9 @@ class SparkFleetSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=False)
         judgement, seen = found
         if judgement is not None:
-            self._was_there = True
+            self._note_sight(context)
             return PokeReturnValue(is_done=self._is_satisfied(judgement), xcom_value=seen)
-        if self._was_there and self.fleet_task_id is None:
+        if self.fleet_task_id is None and self._has_seen_it(context):
             self._fail(f"{target} was there and is gone, and nobody saw how it ended")
         if self._waited_seconds(context) > self.missing_timeout:
             self._fail(missing(target, self.missing_timeout))
@@ -185,6 +188,22 @@ class SparkFleetSensor(BaseSensorOperator):
     def _fail(self, why: str) -> NoReturn:
         """Fail, or skip where a person wants that: Airflow itself sees to it only for some exceptions."""
         raise AirflowSkipException(why) if self.soft_fail or self.never_fail else AirflowException(why)
+
+    def _note_sight(self, context: Context) -> None:
+        """Remember that it is there, also for the next look, which in mode ``reschedule`` another process has."""
+        if not self._has_seen_it(context):
+            if store := self._store(context):
+                store.set(_SEEN_IN_TRY, context["ti"].try_number)
+            self._was_there = True
+
+    def _has_seen_it(self, context: Context) -> bool:
+        """Whether this try has seen it. Before Airflow 3.3 nothing is kept from one process to the next."""
+        if not self._was_there and (store := self._store(context)):
+            self._was_there = store.get(_SEEN_IN_TRY) == context["ti"].try_number
+        return self._was_there
+
+    def _store(self, context: Context) -> Any:
+        return context.get("task_state_store") if self.reschedule else None
 
     def _waited_seconds(self, context: Context) -> float:
         """How long it has waited: since the first look, which in mode ``reschedule`` another process had."""

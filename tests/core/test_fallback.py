@@ -170,6 +170,18 @@ def test_an_executor_that_failed_by_itself_is_replaced_on_spot(policy: str) -> N
     assert places(after(state, observed(pod(3), at=2))) == {3: (1, SPOT)}
 
 
+@pytest.mark.parametrize(
+    ("policy", "pool"), [("on_demand", ON_DEMAND), ("spot_only", SPOT), ("wait", SPOT), ("fail", SPOT)]
+)
+def test_what_the_infrastructure_takes_from_spot_for_other_reasons_is_no_exception(policy: str, pool: str) -> None:
+    """Although nothing of it speaks against spot: docs/adr/0010. It opens no breaker."""
+    state = started(fleet("1:1", executors=2, fallback=policy, breaker_losses=1))
+    state = run(state, deleting(running(2, seat=1, pool=SPOT), at=1, disruption="PreemptionByScheduler"))
+    assert [loss.cause for loss in state.losses] == [Cause.INFRASTRUCTURE]
+    assert state.breaker_changes == ()
+    assert places(after(state, observed(pod(3), at=2))) == {3: (1, pool)}
+
+
 def test_every_spot_pool_falls_back_on_on_demand() -> None:
     state = started(fleet("1:1:1", executors=3))
     lost = next(e.pod for _, e in state.executors() if e.placed_pool == "b")

@@ -12,7 +12,7 @@ from airflow_provider_spotmix.core.controller import Decision
 from airflow_provider_spotmix.core.events import ApplicationPhase, PodFacts
 from airflow_provider_spotmix.core.history import Cause
 from airflow_provider_spotmix.core.spec import FleetSpec
-from airflow_provider_spotmix.core.state import FleetState
+from airflow_provider_spotmix.core.state import Account, FleetState
 from tests.core.vocabulary import (
     APP,
     NOON,
@@ -199,6 +199,15 @@ def test_executors_of_what_ended_unseen_are_counted_until_its_end() -> None:
         ON_DEMAND: account(3, 300, estimated=True, unseen=300),
         SPOT: account(2, 200, estimated=True, unseen=200),
     }
+
+
+def test_of_what_went_unseen_nobody_knows_who_had_been_there() -> None:
+    """Its checkpoint went with it. What another controller had seen, and wrote down, is no more than a part."""
+    doubted = {pool: Account(estimated=True, incomplete=True) for pool in (ON_DEMAND, SPOT)}
+    assert after(fleet(), removed(ApplicationPhase.SUCCEEDED)).state.ledger == doubted
+    restored = cp.restore(FleetState.new(FIVE), cp.take(started(FIVE), holder="me"))
+    found = after(restored, replace(removed(ApplicationPhase.SUCCEEDED), uid=APP)).state.ledger
+    assert {pool: account.incomplete for pool, account in found.items()} == {ON_DEMAND: True, SPOT: True}
 
 
 def run_finish(spec: FleetSpec, event: ev.ApplicationDeleted) -> Finish:

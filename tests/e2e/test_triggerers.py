@@ -127,6 +127,10 @@ def application_ends_and_its_ttl_removes_it_during_an_outage(stage: OutageStage)
         (application,) = one.report()["applications"]
         assert (application["name"], application["state"]) == (fleet.name, "DELETED")
         assert "it had succeeded before its object was deleted" in application["message"]
+        assert {pool: row["incomplete"] for pool, row in one.report()["ledger"].items()} == {
+            "spot": True,
+            "on-demand": True,
+        }
         one.gc()  # the Lease of the killed triggerer
 
 
