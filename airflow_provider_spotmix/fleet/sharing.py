@@ -2,16 +2,17 @@
 
 Each shared thing is an async context manager that a task of its own enters and leaves. That task starts with an empty
 ``contextvars.Context``: in a triggerer the first user's context carries its task log, which would otherwise collect
-what the shared task logs for everybody. When the event loop shuts down (``asyncio.run`` cancels all tasks), the owner
-task still leaves the context manager, so nothing stays open.
+what the shared task logs for everybody. When the event loop shuts down (``asyncio.run`` cancels all tasks at once), the
+owner task waits for its users, who may need the thing to leave in order, and then leaves the context manager, so that
+nothing stays open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
+# How long a shutdown waits for users to leave: less than the 10 s after which a triggerer is told to end once more.
+_LEAVING_SECONDS = 8.0
+
 
 @dataclass(slots=True, eq=False)
 class _Entry:
     ready: asyncio.Future[Any]
     leave: asyncio.Event
-    owner: asyncio.Task[None]
+    owner: asyncio.Task[None] = field(init=False)
+    ending: bool = False
     users: int = 0
     closing: asyncio.TimerHandle | None = None
 
@@ -73,6 +78,7 @@ class Shared:
         entries = list(self._entries.values())
         self._entries.clear()
         for entry in entries:
+            entry.leave.set()
             entry.owner.cancel()
         await asyncio.gather(*(entry.owner for entry in entries), return_exceptions=True)
 
@@ -81,21 +87,20 @@ class Shared:
         ready: asyncio.Future[Any] = loop.create_future()
         # Retrieved here once, so that a failure nobody waits for any more is not reported as lost.
         ready.add_done_callback(lambda future: future.cancelled() or future.exception())
-        leave = asyncio.Event()
-        owner = loop.create_task(self._own(key, opening, ready, leave), context=contextvars.Context())
-        return _Entry(ready, leave, owner)
+        entry = _Entry(ready, asyncio.Event())
+        entry.owner = loop.create_task(self._own(key, opening, entry), context=contextvars.Context())
+        return entry
 
-    async def _own(
-        self,
-        key: Hashable,
-        opening: Callable[[], AbstractAsyncContextManager[Any]],
-        ready: asyncio.Future[Any],
-        leave: asyncio.Event,
-    ) -> None:
+    async def _own(self, key: Hashable, opening: Callable[[], AbstractAsyncContextManager[Any]], entry: _Entry) -> None:
+        ready = entry.ready
         try:
             async with opening() as value:
                 ready.set_result(value)
-                await leave.wait()
+                try:
+                    await entry.leave.wait()
+                except asyncio.CancelledError:
+                    await _until_left(entry)
+                    raise
         except BaseException as error:
             if ready.done():
                 raise
@@ -104,11 +109,11 @@ class Shared:
                 raise
             ready.set_exception(error)
         finally:
-            if (entry := self._entries.get(key)) is not None and entry.ready is ready:
+            if self._entries.get(key) is entry:
                 del self._entries[key]
 
     async def _retire(self, key: Hashable, entry: _Entry, linger_seconds: float) -> None:
-        if linger_seconds > 0 and self._entries.get(key) is entry:
+        if linger_seconds > 0 and not entry.ending and self._entries.get(key) is entry:
             loop = asyncio.get_running_loop()
             entry.closing = loop.call_later(linger_seconds, self._leave, key, entry, context=contextvars.Context())
             return
@@ -120,3 +125,11 @@ class Shared:
         if self._entries.get(key) is entry:
             del self._entries[key]
         entry.leave.set()
+
+
+async def _until_left(entry: _Entry) -> None:
+    entry.ending = True
+    if entry.users:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVING_SECONDS):
+                await entry.leave.wait()

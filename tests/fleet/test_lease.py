@@ -344,6 +344,60 @@ async def test_the_fleets_of_a_process_share_one_lease_that_ends_with_the_last()
     await hub.close()
 
 
+@pytest.mark.looptime(False)
+def test_a_triggerer_that_is_told_to_end_releases_its_lease() -> None:
+    """Its event loop cancels everything at once: the fleets, the Lease, and the client that deletes it."""
+    server = MemoryServer()
+
+    class Slow:
+        """A client like a real one: it needs a moment, and is of no use once it is closed."""
+
+        def __init__(self, kube: MemoryKube) -> None:
+            self._kube = kube
+            self._closed = False
+
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(self._kube, name)
+
+            async def call(*args: Any, **kwargs: Any) -> Any:
+                await asyncio.sleep(0.01)
+                if self._closed:
+                    raise RuntimeError("the client is closed")
+                return await method(*args, **kwargs)
+
+            return call
+
+        async def close(self) -> None:
+            self._closed = True
+            await self._kube.close()
+
+    class Cluster:
+        def identity(self) -> str:
+            return server.identity()
+
+        async def connect(self) -> Any:
+            return Slow(server.client())
+
+    async def triggerer() -> None:
+        async def fleet() -> None:
+            async with Hub.shared().client(Cluster()), shared_lease(Hub.shared(), Cluster(), "n"):
+                ready.set()
+                await asyncio.Event().wait()
+
+        ready = asyncio.Event()
+        running.append(asyncio.create_task(fleet()))
+        await ready.wait()
+
+    running: list[asyncio.Task[None]] = []
+    asyncio.run(triggerer())
+    assert running[0].cancelled()
+    assert asyncio.run(leases_of(server)) == []
+
+
+async def leases_of(server: MemoryServer) -> list[str]:
+    return [lease.metadata.name for lease in (await server.client().list(LEASES, "n")).items]
+
+
 async def test_the_fleets_of_a_process_share_their_view_of_others() -> None:
     server, hub = MemoryServer(), Hub()
     async with shared_holders(hub, server, "n") as first, shared_holders(hub, server, "n") as second:
