@@ -19,7 +19,8 @@ from airflow_provider_spotmix.manifests.part import ExecutorCount, Part
 class Status(Struct, frozen=True):
     """An application's state, read from its object.
 
-    ``state`` is the backend's own word for it. ``started``: its driver has begun to run, now or in an earlier attempt.
+    ``state`` is the backend's own word for it. ``started``: its driver has begun to run, now or in an earlier attempt;
+    ``restarted``: there was an earlier one.
     """
 
     phase: ApplicationPhase
@@ -27,6 +28,7 @@ class Status(Struct, frozen=True):
     message: str
     driver_pod: str
     started: bool
+    restarted: bool = False
 
 
 class Backend(Protocol):

@@ -155,13 +155,15 @@ class Kubeflow:
         state = status.get("applicationState") or {}
         word = state.get("state") or ""
         phase = _PHASES.get(word, ApplicationPhase.RUNNING)
+        # It counts submissions that came through: the second one follows a driver that has run.
+        restarted = (status.get("executionAttempts") or 0) > 1
         return Status(
             phase=phase,
             state=word,
             message=state.get("errorMessage") or "",
             driver_pod=(status.get("driverInfo") or {}).get("podName") or f"{application.metadata.name}-driver",
-            # It counts submissions that came through: the second one follows a driver that has run.
-            started=phase is not ApplicationPhase.PENDING or (status.get("executionAttempts") or 0) > 1,
+            started=phase is not ApplicationPhase.PENDING or restarted,
+            restarted=restarted,
         )
 
 

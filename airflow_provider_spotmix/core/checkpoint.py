@@ -46,6 +46,7 @@ class ApplicationCheckpoint(Struct, frozen=True, kw_only=True, omit_defaults=Tru
     open_accounts: dict[int, OpenAccount] = {}
     losses: dict[str, int] = {}
     fallback_ids: tuple[tuple[int, int], ...] = ()
+    leaving: dict[str, OpenAccount] = {}
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +96,7 @@ def take(
                 open_accounts=_open_accounts(app),
                 losses=app.losses,
                 fallback_ids=tuple(app.fallback_ids.runs()),
+                leaving=app.leaving,
             )
             for app in state.applications.values()
         },
@@ -126,12 +128,7 @@ def _vacancies(app: ApplicationState) -> tuple[Vacancy, ...]:
 
 def _open_accounts(app: ApplicationState) -> dict[int, OpenAccount]:
     """Executors that hold a node now. Their pods may be gone before the next controller can ask for how long."""
-    opened = ((e, e.placed_at if e.pod.scheduled_at is None else e.pod.scheduled_at) for e in app.executors.values())
-    return {
-        e.pod.executor_id: OpenAccount(e.placed_pool, since, e.seen_at)
-        for e, since in opened
-        if not e.accounted and e.placed_pool and since is not None
-    }
+    return {e.pod.executor_id: opened for e in app.executors.values() if (opened := e.open_account)}
 
 
 def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
@@ -148,6 +145,8 @@ def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
                 open_accounts=saved.open_accounts,
                 losses=saved.losses,
                 fallback_ids=Numbers.of_runs(saved.fallback_ids),
+                leaving=saved.leaving,
+                leaving_unseen=frozenset(saved.leaving),
                 superseded=name in checkpoint.resubmissions and not checkpoint.resubmissions[name].void,
             )
             for vacancy in saved.vacancies:
@@ -156,6 +155,7 @@ def restore(state: FleetState, checkpoint: Checkpoint) -> FleetState:
     return replace(
         state,
         applications=applications,
+        remembered=bool(checkpoint.applications),  # a mere claim has none
         initial=checkpoint.initial,
         losses=checkpoint.losses,
         replacements=checkpoint.replacements,

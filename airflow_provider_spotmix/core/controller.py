@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import breaker, fallback, notice
 from airflow_provider_spotmix.core import events as ev
-from airflow_provider_spotmix.core.actions import AnyAction, Remove, Topic
+from airflow_provider_spotmix.core.actions import AnyAction, Topic
 from airflow_provider_spotmix.core.groups import (
     DELETED,
     find_starved,
@@ -30,7 +30,15 @@ from airflow_provider_spotmix.core.groups import (
     take_back,
 )
 from airflow_provider_spotmix.core.history import HISTORY_DETAILS, Outage
-from airflow_provider_spotmix.core.recovery import how_it_ended, infer_losses, rescue, rescue_all, rescue_driver
+from airflow_provider_spotmix.core.leaving import close_unseen, leave_all, lose_leaving, see_leaving
+from airflow_provider_spotmix.core.recovery import (
+    doubt_what_is_forgotten,
+    how_it_ended,
+    infer_losses,
+    rescue,
+    rescue_all,
+    rescue_driver,
+)
 from airflow_provider_spotmix.core.seats import (
     explain_vacancies,
     fill_vacancy,
@@ -73,7 +81,7 @@ def decide(state: FleetState, event: ev.AnyEvent) -> Decision:
 
 def _executor_observed(turn: Turn, event: ev.ExecutorObserved) -> None:
     if not _enter_submission(turn, event.application, event.submission):
-        _send_away(turn, event)
+        see_leaving(turn, event)
         return
     app = turn.state.applications[event.application]
     pod = event.pod
@@ -101,6 +109,7 @@ def _executor_deleted(turn: Turn, event: ev.ExecutorDeleted) -> None:
     app = turn.state.applications.get(event.application)
     known = app.executors.get(event.pod.uid) if app else None
     if app is None or known is None:
+        lose_leaving(turn, event)
         return
     executor = see_placed(turn, app.name, replace(known, pod=replace(event.pod, deleting=True)))
     executor = release(turn, app.name, executor, estimated=event.estimated)
@@ -122,10 +131,7 @@ def _enter_submission(turn: Turn, name: str, submission: str) -> bool:
             topic=Topic.RESTARTED,
             application=name,
         )
-        for executor in list(app.executors.values()):
-            turn.account(name, executor, turn.at, estimated=True)
-            _remove_gated(turn, executor.pod)
-        turn.close_open_accounts(name)
+        leave_all(turn, name)
     turn.application(
         name,
         submission=submission,
@@ -139,19 +145,6 @@ def _enter_submission(turn: Turn, name: str, submission: str) -> bool:
     )
     turn.save()
     return True
-
-
-def _send_away(turn: Turn, event: ev.ExecutorObserved) -> None:
-    app = turn.state.applications.get(event.application)
-    if app is not None and event.submission in app.past_submissions:
-        _remove_gated(turn, event.pod)
-
-
-def _remove_gated(turn: Turn, pod: ev.PodFacts) -> None:
-    """Nobody will ever lift the gate of an executor whose driver is gone, and it counts against the quota."""
-    if pod.gated and not pod.deleting:
-        reason = "its driver is gone"
-        turn.actions.append(Remove(cause=turn.cause, uid=pod.uid, pod=pod.name, reason=reason, unless_bound=True))
 
 
 def _place_done(turn: Turn, event: ev.PlaceDone) -> None:
@@ -200,10 +193,12 @@ def _synced(turn: Turn, event: ev.Synced) -> None:
     first = not turn.state.synced
     turn.state = replace(turn.state, synced=True, gone_nodes=turn.state.gone_nodes | set(event.absent_nodes))
     if first:
+        doubt_what_is_forgotten(turn)
         for name in list(turn.state.applications):
             infer_losses(turn, name)
             fallback.note_fallbacks(turn, name)
             turn.close_open_accounts(name)
+            close_unseen(turn, name)
     rescue_all(turn)
 
 
@@ -222,6 +217,7 @@ def _application_observed(turn: Turn, event: ev.ApplicationObserved) -> None:
         message=event.message,
         created_at=event.created_at,
         started=app.started or event.started,
+        restarted=app.restarted or event.restarted,
     )
     follow_up(turn, app.name)
 

@@ -84,7 +84,10 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
 
 
 class ApplicationObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):
-    """The application's object was read. ``started``: its driver has begun to run, now or earlier."""
+    """The application's object was read.
+
+    ``started``: its driver has begun to run, now or earlier. ``restarted``: more than once.
+    """
 
     application: str
     uid: str
@@ -93,6 +96,7 @@ class ApplicationObserved(Event, frozen=True, kw_only=True, omit_defaults=True, 
     message: str = ""
     created_at: float = 0.0
     started: bool = False
+    restarted: bool = False
 
 
 class ApplicationDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag=True):

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from airflow_provider_spotmix.core.actions import Finish, Resubmit, Topic
 from airflow_provider_spotmix.core.events import ApplicationPhase
 from airflow_provider_spotmix.core.history import Cause, Resubmission
+from airflow_provider_spotmix.core.leaving import close_all
 from airflow_provider_spotmix.core.seats import explained
 from airflow_provider_spotmix.core.spec import ApplicationSpec
 from airflow_provider_spotmix.core.state import ApplicationState, FleetState
@@ -23,6 +24,9 @@ from airflow_provider_spotmix.core.turn import Turn
 DELETED = "DELETED"
 # What is said of one that another has taken the place of while it had not ended.
 LOST = "LOST"
+
+# Who was seen to be going so shortly before the end has gone with it, within what Kubernetes' whole seconds tell.
+GOING_SECONDS = 2.0
 
 _TAKEN = (Cause.SPOT_INTERRUPTION, Cause.INFRASTRUCTURE)
 
@@ -116,10 +120,12 @@ def finish_if_certain(turn: Turn) -> None:
     if not state.synced:
         turn.doubt_accounts()  # it went on and ended without us: executors may have come and gone
     for app, executor in list(state.executors()):
-        # Spark deletes its executors before it ends: whoever is not seen to go has gone unseen.
-        turn.account(app.name, executor, turn.at, estimated=not executor.pod.deleting)
+        # Spark deletes its executors before it ends: whoever is not seen to go, or to have gone, has gone unseen.
+        is_going = executor.pod.deleting and turn.at - executor.seen_at <= GOING_SECONDS
+        turn.account(app.name, executor, turn.at, estimated=not is_going)
     for name in list(state.applications):
         turn.close_open_accounts(name)
+        close_all(turn, name)
     message = "; ".join(f"{app.name} {app.state}: {app.message or 'no reason given'}" for app in failed)
     if failed and state.spec.quorum:
         message = f"{succeeded} of {needed} groups succeeded that had to: {message}"

@@ -86,3 +86,5 @@ def _opened(app: ApplicationState) -> Iterator[tuple[OpenAccount, bool]]:
     for number, opened in app.open_accounts.items():
         if number not in numbers:
             yield opened, False
+    for opened in app.leaving.values():
+        yield opened, True

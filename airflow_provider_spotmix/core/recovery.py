@@ -44,6 +44,17 @@ def infer_losses(turn: Turn, name: str) -> None:
         _lose(turn, name, number, seat=seat, pool=pool, evidence=evidence)
 
 
+def doubt_what_is_forgotten(turn: Turn) -> None:
+    """Somebody has looked after the fleet before, and nothing tells of it: a person has deleted what did."""
+    if turn.state.remembered:
+        return
+    if any(executor.pod.seat is not None for _, executor in turn.state.executors()) or any(
+        app.restarted for app in turn.state.applications.values()
+    ):
+        turn.doubt_accounts()
+        turn.save()
+
+
 def how_it_ended(app: ApplicationState, event: ev.ApplicationDeleted) -> tuple[ev.ApplicationPhase, str]:
     """What became of an application whose object is gone, and how we know."""
     if event.ended:

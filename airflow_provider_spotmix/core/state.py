@@ -89,6 +89,14 @@ class Executor(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.is_placed and not self.pod.node and not self.pod.deleting
 
     @property
+    def open_account(self) -> OpenAccount | None:
+        """Since when it has held a node, or was to hold one; None when its account is closed, or was never open."""
+        since = self.placed_at if self.pod.scheduled_at is None else self.pod.scheduled_at
+        if self.accounted or not self.placed_pool or since is None:
+            return None
+        return OpenAccount(self.placed_pool, since, self.seen_at)
+
+    @property
     def standing(self) -> tuple[object, ...]:
         """All that a tally counts it by."""
         places = self.is_placed, self.placed_pool, self.is_running, self.is_unbound
@@ -228,6 +236,9 @@ class ApplicationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     released_ids: Numbers = Numbers()
     fallback_ids: Numbers = Numbers()  # whose fallback is listed
     open_accounts: dict[int, OpenAccount] = {}  # by number; from a checkpoint, until everything has been seen
+    leaving: dict[str, OpenAccount] = {}  # by submission and number: executors whose driver is gone
+    leaving_unseen: frozenset[str] = frozenset()  # of these, from a checkpoint, until they or everything has been seen
+    restarted: bool = False  # its driver was, now or earlier
     losses: dict[str, int] = {}  # counted ones, by cause
     starved_since: float | None = None
     superseded: bool = False  # another application takes its place
@@ -292,6 +303,7 @@ class FleetState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gone_nodes: frozenset[str] = frozenset()
     avoided: frozenset[str] = frozenset()  # nodes that nobody is placed on: they will go, or seem to have gone
     synced: bool = False
+    remembered: bool = False  # what earlier controllers did, if there were any
     finished: bool = False
     initial: dict[str, int] | None = None
     losses: tuple[Loss, ...] = ()

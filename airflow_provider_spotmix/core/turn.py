@@ -60,7 +60,7 @@ class Turn:
             return
         self.executor(name, executor, accounted=True)
         opened = OpenAccount(executor.placed_pool, pod.scheduled_at, executor.seen_at)
-        self._enter(name, opened, until, estimated=estimated)
+        self.enter(name, opened, until, estimated=estimated)
 
     def close_open_accounts(self, name: str) -> None:
         """Close the accounts of executors that ended unseen: at some time before now."""
@@ -68,7 +68,7 @@ class Turn:
         here = {executor.pod.executor_id for executor in app.executors.values()}
         for number, account in app.open_accounts.items():
             if number not in here:
-                self._enter(name, account, self.at, estimated=True)
+                self.enter(name, account, self.at, estimated=True)
                 self.save()
         self.application(name, open_accounts={})
 
@@ -79,7 +79,8 @@ class Turn:
         doubted = {pool: replace(ledger.get(pool, Account()), estimated=True, incomplete=True) for pool in pools}
         self.state = replace(self.state, ledger={**ledger, **doubted})
 
-    def _enter(self, name: str, opened: OpenAccount, until: float, *, estimated: bool) -> None:
+    def enter(self, name: str, opened: OpenAccount, until: float, *, estimated: bool) -> None:
+        """Add a closed account to the ledger."""
         request = next(each for each in self.state.spec.applications if each.name == name)
         account = self.state.ledger.get(opened.pool, Account())
         account = entered(account, request, opened, until=until, estimated=estimated)

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core import checkpoint as cp
-from airflow_provider_spotmix.core.errors import SpoiltCheckpointError
+from airflow_provider_spotmix.core.errors import SpoiltCheckpointError, SpotmixError
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.state import FleetState
 from airflow_provider_spotmix.fleet.lease import ControllerLease, HolderWatch
@@ -98,6 +98,14 @@ class CheckpointStore:
                 f"{error}: going on without, from what the pods' labels tell; counts of what was before are lost", True
             )
             return None
+
+    def is_harmed(self, found: ConfigMap, *, gone: bool) -> bool:
+        """Whether this news of a ConfigMap is of our checkpoint, and no longer tells that we hold the fleet."""
+        if found.metadata.name != self._name:
+            return False
+        with suppress(SpotmixError):
+            return gone or cp.decode(found.data.get(_KEY, "")).holder != self._lease.controller_id
+        return True
 
     async def leave(self, state: FleetState, gate_latencies_ms: tuple[float, ...], *, at: float) -> None:
         """Write the last checkpoint of a controller that is told to end, so that the next one need not wait.

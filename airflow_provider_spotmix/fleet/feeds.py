@@ -133,6 +133,7 @@ class ApplicationFeed:
             message=status.message,
             created_at=float(application.metadata.creation_timestamp or 0.0),
             started=status.started,
+            restarted=status.restarted,
         )
 
     async def _look(self, name: str) -> Batch:

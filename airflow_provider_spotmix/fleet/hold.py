@@ -45,8 +45,9 @@ from airflow_provider_spotmix.fleet.voice import Voice
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.config import ClusterConfig
 from airflow_provider_spotmix.kube.errors import KubeError
-from airflow_provider_spotmix.kube.resources import NODES, PODS
-from airflow_provider_spotmix.kube.watch import Disconnected
+from airflow_provider_spotmix.kube.objects import ConfigMap
+from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, NODES, PODS
+from airflow_provider_spotmix.kube.watch import Changed, Disconnected
 
 TICK_SECONDS = 1.0
 # Two clocks that are further apart than this: a person is told.
@@ -145,6 +146,8 @@ class Hold:
             nodes = await stack.enter_async_context(hub.subscribe(cluster, NODES, optional=True))
             pods = await stack.enter_async_context(hub.subscribe(cluster, PODS, namespace, key=fleet))
             applications = await stack.enter_async_context(hub.subscribe(cluster, api, namespace, key=fleet))
+            checkpoints = hub.subscribe(cluster, CONFIG_MAPS, namespace, key=fleet, optional=True)
+            checkpoint = await stack.enter_async_context(checkpoints)
             stack.push_async_callback(self._stop)
             # Nodes first: they are the evidence by which the end of an executor is explained.
             await self._first(nodes, self._take_nodes)
@@ -158,6 +161,7 @@ class Hold:
                 self._follow_nodes(nodes),
                 self._follow(pods, self._take_pods),
                 self._follow(applications, self._take_applications),
+                self._guard(checkpoint),
                 self._tick(),
             )
 
@@ -190,6 +194,13 @@ class Hold:
         except KubeError as error:
             self._nodes.available = False
             self._tell.trouble("nodes", f"nodes may no longer be read, dead ones are not noticed from now on: {error}")
+
+    async def _guard(self, checkpoint: AsyncIterator[FeedItem[ConfigMap]]) -> None:
+        """A rival knows of us by the checkpoint alone: one that somebody deletes or spoils is written again at once."""
+        with suppress(KubeError):  # it may no longer be read: then it is written with the next thing that happens
+            async for item in checkpoint:
+                if isinstance(item, Changed) and self._store.is_harmed(item.object, gone=item.type == "DELETED"):
+                    self._dirty.set()
 
     async def _take_nodes(self, item: FeedItem[Any]) -> Batch:
         batch = self._nodes.events(item)

@@ -71,6 +71,12 @@ def agent_grants(backend_name: str = "kubeflow") -> tuple[Grant, ...]:
         Grant(PODS, ("patch",), "tell Spark that a dead node's executor is gone", "status"),
         Grant(CONFIG_MAPS, ("get", "create", "patch"), "the checkpoint"),
         Grant(
+            CONFIG_MAPS,
+            ("list", "watch"),
+            "see that somebody deletes or spoils the checkpoint",
+            without="a checkpoint that somebody deletes is written again only with the next thing that happens",
+        ),
+        Grant(
             EVENTS,
             ("list", "create"),
             "what happened, on the application; how one ended that is gone",

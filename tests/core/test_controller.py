@@ -222,7 +222,7 @@ def test_what_is_not_ours_changes_nothing(stranger: ev.AnyEvent) -> None:
 # -- a driver that is restarted
 
 
-def test_a_new_submission_starts_with_fresh_seats_and_closed_accounts() -> None:
+def test_a_new_submission_starts_with_fresh_seats() -> None:
     state = started(FIVE)
     state = run(state, evicted(on(state, SPOT)))
     decision = decide(state, observed(pod(1, uid="uid-1b"), at=100, submission="sub-2"))
@@ -245,17 +245,19 @@ def test_a_new_submission_starts_with_fresh_seats_and_closed_accounts() -> None:
         ),
         SaveCheckpoint(cause="pods/etl-exec-1@100"),
     )
-    assert decision.state.ledger == {
-        ON_DEMAND: account(3, 300, estimated=True, unseen=300),
-        SPOT: account(2, 200, estimated=True, unseen=200),
-    }
+    (app,) = decision.state.applications.values()
+    assert ([executor.pod.uid for executor in app.executors.values()], len(app.leaving)) == (["uid-1b"], 5)
 
 
-def test_news_of_an_earlier_submission_is_no_news() -> None:
+def test_news_of_an_earlier_submission_is_news_of_its_accounts_alone() -> None:
     state = run(started(FIVE), observed(pod(1, uid="uid-1b"), submission="sub-2"))
     late = running(2, seat=1, pool=SPOT)
     for event in (observed(late), evicted(late), gone(late), observed(pod(7))):
-        assert decide(state, event).state == state
+        decision = decide(state, event)
+        (after,) = decision.state.applications.values()
+        (before,) = state.applications.values()
+        assert replace(after, leaving=before.leaving) == before
+        assert not any(isinstance(action, Place) for action in decision.actions)
 
 
 # -- the end

@@ -121,6 +121,7 @@ async def test_a_checkpoint_that_someone_deletes_is_written_again(scene: Scene) 
         await scene.written(lambda checkpoint: checkpoint.initial is not None)
         (found,) = (await scene.kube.list(CONFIG_MAPS, scene.spark.namespace, label_selector="spotmix.io/fleet")).items
         await scene.kube.delete(CONFIG_MAPS, found.metadata.name, scene.spark.namespace)
+        await scene.written(lambda checkpoint: checkpoint.initial is not None)  # at once
         await scene.spark.evict(await scene.one_on("spot"))
         await scene.written(lambda checkpoint: len(checkpoint.losses) == 1 and checkpoint.initial is not None)
         await scene.spark.complete()
