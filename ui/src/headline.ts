@@ -23,15 +23,16 @@ export function toneOf(fleet: Fleet): Tone {
   if (state === "succeeded") return "good";
   if (state === "failed" || state === "killed") return "bad";
   if (state === "submitted") return "idle";
-  return in_fallback || openPeriods(fleet).length ? "warn" : "busy";
+  const isOpen = Object.values(fleet.breaker).some((breaker) => breaker.state !== "closed");
+  return in_fallback || isOpen || openPeriods(fleet).length ? "warn" : "busy";
 }
 
-/** Two or three sentences. */
-export function headline(fleet: Fleet): string[] {
+/** What is worth being read out when it changes: a sentence or two. */
+export function news(fleet: Fleet): string[] {
   const { state } = fleet.summary;
-  if (isOver(state)) return [...ending(fleet), ...saving(fleet, "saved", "cost")];
+  if (isOver(state)) return ending(fleet);
   if (state === "submitted" && !sum(fleet.placed)) return beginning(fleet);
-  return [...present(fleet), ...trouble(fleet), ...saving(fleet, "saved so far", "cost so far")];
+  return [...present(fleet), ...trouble(fleet)];
 }
 
 function beginning(fleet: Fleet): string[] {
@@ -87,12 +88,11 @@ function ending(fleet: Fleet): string[] {
   return [first, `${many(interruptions, "interruption")}, ${many(replacements, "replacement")}.`];
 }
 
-function saving(fleet: Fleet, saved: string, lost: string): string[] {
-  const { saved: amount, all_on_demand, currency, estimated } = fleet.summary;
-  if (amount === null) return [];
-  const about = estimated ? "about " : "";
-  if (Number(amount) < 0)
-    return [`Spot ${lost} ${about}${money(amount.replace("-", ""), currency)} more than on-demand.`];
-  const part = share(amount, all_on_demand);
-  return [`Spot ${saved} ${about}${money(amount, currency)}${part ? ` (${part})` : ""}.`];
+/** What spot saved: one sentence, which changes all the time while the fleet runs; empty without prices or costs. */
+export function saving(fleet: Fleet): string {
+  const { state, saved, all_on_demand, currency, estimated } = fleet.summary;
+  if (saved === null || !Number(all_on_demand)) return "";
+  const when = `${isOver(state) ? "" : " so far"}${estimated ? " about" : ""}`;
+  if (Number(saved) < 0) return `Spot cost${when} ${money(saved.replace("-", ""), currency)} more than on-demand.`;
+  return `Spot saved${when} ${money(saved, currency)} (${share(saved, all_on_demand)}).`;
 }

@@ -9,6 +9,7 @@ import { timeZone } from "./theme";
 import { spans, stacked } from "./timeline";
 
 const HEIGHT = 260;
+const PERIODS = ["fallback", "breaker", "outage"];
 const stepped = uPlot.paths.stepped?.({ align: 1 });
 
 type Colors = (name: string) => string;
@@ -62,7 +63,7 @@ export class Plot {
       stroke: this.color("muted"),
       grid: { stroke: this.color("line"), width: 1 },
       ticks: { show: false },
-      font: "12px system-ui, sans-serif",
+      font: "12px Roboto, Helvetica, Arial, sans-serif",
     };
     const zone = timeZone();
     this.plot = new uPlot(
@@ -70,11 +71,12 @@ export class Plot {
         width: element.clientWidth || 600,
         height: HEIGHT,
         legend: { show: false },
+        padding: [22, 12, 0, 0],
         cursor: { drag: { x: false, y: false }, points: { show: false } },
         ...(zone && { tzDate: (at: number) => uPlot.tzDate(new Date(at * 1000), zone) }),
         scales: { y: { range: (_, __, max) => [0, Math.max(1, max) * 1.12] } },
         axes: [
-          { ...axis, values: (_, splits, __, ___, step) => splits.map((at) => label(at, step, zone)) },
+          { ...axis, size: 28, values: (_, splits, __, ___, step) => splits.map((at) => label(at, step, zone)) },
           { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
         ],
         series: [{}, ...colors.map(area), line([6, 4]), line([2, 3])],
@@ -110,9 +112,14 @@ export class Plot {
       const left = Math.max(bbox.left, valToPos(from, "x", true));
       const right = Math.min(bbox.left + bbox.width, valToPos(to, "x", true));
       if (right < left) continue;
-      ctx.globalAlpha = 0.18;
+      const width = Math.max(2, right - left);
+      const bar = 4 * devicePixelRatio;
       ctx.fillStyle = this.color(`period-${kind}`);
-      ctx.fillRect(left, bbox.top, Math.max(2, right - left), bbox.height);
+      ctx.globalAlpha = 0.15;
+      ctx.fillRect(left, bbox.top, width, bbox.height);
+      // Above the plot, where no area changes its colour: a bar for each kind, in a row of its own.
+      ctx.globalAlpha = 1;
+      ctx.fillRect(left, bbox.top - bar * (1.5 + 1.5 * Math.max(0, PERIODS.indexOf(kind))), width, bar);
     }
     ctx.restore();
   }
@@ -121,6 +128,7 @@ export class Plot {
   private mark({ ctx, bbox, valToPos }: uPlot): void {
     const size = 5 * devicePixelRatio;
     ctx.save();
+    ctx.setLineDash([]);
     ctx.lineWidth = 2 * devicePixelRatio;
     for (const { kind, at } of this.fleet.events) {
       const x = valToPos(seconds(at), "x", true);

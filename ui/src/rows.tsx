@@ -1,7 +1,7 @@
 /** A table of fleets, one row each. */
 import type { ComponentChildren } from "preact";
 import type { Row } from "./contract";
-import { between, count, duration, money } from "./format";
+import { between, count, duration, minute, money } from "./format";
 import { isOver } from "./headline";
 import { Badge, Table, Time, To } from "./parts";
 
@@ -13,7 +13,7 @@ export interface Order {
 interface Column {
   title: string;
   key?: string; // of the order
-  isNumber?: boolean;
+  style?: "number" | "long"; // otherwise a name, which is not broken
   cell: (row: Row) => ComponentChildren;
 }
 
@@ -23,6 +23,7 @@ const place = (row: Row) =>
 const DAG: Column = { title: "DAG", key: "dag_id", cell: (row) => row.dag_display_name || row.dag_id };
 const RUN: Column = {
   title: "Run",
+  style: "long",
   cell: (row) => <To place={{ view: "run", dag: row.dag_id, run: row.run_id }}>{row.run_id}</To>,
 };
 const COLUMNS: Column[] = [
@@ -36,17 +37,22 @@ const COLUMNS: Column[] = [
     ),
   },
   { title: "State", cell: state },
-  { title: "Started", key: "started_at", cell: ({ summary }) => <Time at={summary.started_at} /> },
+  { title: "Started", key: "started_at", cell: ({ summary }) => <Time at={summary.started_at} show={minute} /> },
   { title: "Ended", key: "ended_at", cell: ended },
   {
     title: "Executors",
     key: "executors",
-    isNumber: true,
+    style: "number",
     cell: ({ summary: s }) => (isOver(s.state) ? "–" : `${count(s.executors)} (${count(s.spot)} spot)`),
   },
-  { title: "Interruptions", key: "interruptions", isNumber: true, cell: ({ summary }) => count(summary.interruptions) },
-  { title: "Cost", key: "total", isNumber: true, cell: ({ summary: s }) => amount(s.total, s) },
-  { title: "Saved", key: "saved", isNumber: true, cell: ({ summary: s }) => amount(s.saved, s) },
+  {
+    title: "Interruptions",
+    key: "interruptions",
+    style: "number",
+    cell: ({ summary }) => count(summary.interruptions),
+  },
+  { title: "Cost", key: "total", style: "number", cell: ({ summary: s }) => amount(s.total, s) },
+  { title: "Saved", key: "saved", style: "number", cell: ({ summary: s }) => amount(s.saved, s) },
 ];
 
 function state({ summary }: Row) {
@@ -62,7 +68,7 @@ function ended({ summary: s }: Row) {
   const took = between(s.started_at, s.ended_at);
   return (
     <>
-      <Time at={s.ended_at} /> {took === null ? null : <span class="note">{duration(took)}</span>}
+      <Time at={s.ended_at} show={minute} /> {took === null ? null : <span class="note">{duration(took)}</span>}
     </>
   );
 }
@@ -95,7 +101,7 @@ export function Rows({
         {rows.map((row) => (
           <tr key={JSON.stringify(place(row))} data-testid="fleet-row" data-dag={row.dag_id} data-task={row.task_id}>
             {columns.map((column) => (
-              <td key={column.title} class={column.isNumber ? "number" : ""}>
+              <td key={column.title} class={column.style ?? "name"}>
                 {column.cell(row)}
               </td>
             ))}
@@ -107,8 +113,7 @@ export function Rows({
 }
 
 function Head({ column, order }: { column: Column; order: Order | undefined }) {
-  const style = column.isNumber ? "number" : "";
-  const { key } = column;
+  const { key, style = "" } = column;
   if (!order || !key) {
     return (
       <th scope="col" class={style}>

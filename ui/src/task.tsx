@@ -5,13 +5,18 @@ import type { Fleet, TaskAnswer } from "./contract";
 import { Events } from "./events";
 import { Breakers, Counted, Drivers, Ledger, Mix, Periods } from "./facts";
 import { byPool, clock, count, money, share, sum } from "./format";
-import { headline, isOver, poolsOf, toneOf } from "./headline";
+import { isOver, news, poolsOf, saving, toneOf } from "./headline";
 import { Badge, Missing, Out, Stale, State, Tile, Time } from "./parts";
 import { dataOf, type TaskPlace } from "./place";
 import { Reported } from "./report";
 
 /** States of a task instance after which nothing more happens to its fleet. */
 const ENDED = ["success", "failed", "skipped", "upstream_failed", "removed"];
+
+const WHY_EMPTY: Record<string, string> = {
+  "not a fleet task": "This task runs no Spark fleet: its operator is another one.",
+  "kept elsewhere": "An XCom backend keeps its values elsewhere. The task, its log and its report are not affected.",
+};
 
 export function isLive(data: TaskAnswer): boolean {
   if (data.fleet) return !isOver(data.fleet.summary.state) || (!data.report && !ENDED.includes(data.task.state ?? ""));
@@ -50,9 +55,8 @@ function Empty({ data }: { data: TaskAnswer }) {
   return (
     <State name="not-a-fleet" title="No fleet to show">
       <p>
-        {data.why_empty === "not a fleet task"
-          ? "This task runs no Spark fleet: the operator is another one."
-          : `The fleet's progress cannot be read here: ${data.why_empty ?? "it is missing"}.`}
+        {WHY_EMPTY[data.why_empty ?? ""] ??
+          `The fleet's progress cannot be read here: ${data.why_empty ?? "it is missing"}.`}
       </p>
     </State>
   );
@@ -64,7 +68,7 @@ function FleetView({ fleet, answer }: { fleet: Fleet; answer: TaskAnswer }) {
       <Head fleet={fleet} answer={answer} />
       <Tiles fleet={fleet} />
       <Chart fleet={fleet} />
-      <Mix fleet={fleet} />
+      {isOver(fleet.summary.state) ? null : <Mix fleet={fleet} />}
       <Events events={fleet.events} />
       <Counted fleet={fleet} />
       <Breakers breakers={fleet.breaker} />
@@ -93,8 +97,11 @@ function Head({ fleet, answer }: { fleet: Fleet; answer: TaskAnswer }) {
         </span>
         <Out to={answer.task.log_url}>Task log</Out>
       </p>
-      <h1 data-testid="headline" aria-live="polite" aria-atomic="true">
-        {headline(fleet).join(" ")}
+      <h1 data-testid="headline">
+        <span aria-live="polite" aria-atomic="true">
+          {news(fleet).join(" ")}
+        </span>{" "}
+        {saving(fleet)}
       </h1>
     </header>
   );

@@ -1,12 +1,14 @@
 import { describe, expect, it } from "vitest";
 import type { Fleet, TaskAnswer } from "../src/contract";
-import { headline, poolsOf, toneOf } from "../src/headline";
+import { news, poolsOf, saving, toneOf } from "../src/headline";
 import { fallback, running, submitted, succeeded } from "./answers";
 
 const fleetOf = ({ fleet }: TaskAnswer, change: Partial<Fleet> = {}): Fleet => {
   if (!fleet) throw new Error("no fleet");
   return { ...fleet, ...change };
 };
+
+const said = (fleet: Fleet) => [...news(fleet), saving(fleet)].join(" ").trim();
 
 describe("the sentence", () => {
   it.each([
@@ -23,13 +25,13 @@ describe("the sentence", () => {
         " Spot saved so far 2.35 USD (24 %).",
     ],
     ["succeeded", succeeded, "Succeeded after 1 h. 1 interruption, 1 replacement. Spot saved 3.02 USD (20 %)."],
-  ])("says what a fleet does that is %s", (_, answer, said) => {
-    expect(headline(fleetOf(answer)).join(" ")).toBe(said);
+  ])("says what a fleet does that is %s", (_, answer, expected) => {
+    expect(said(fleetOf(answer))).toBe(expected);
   });
 
   it("tells of an open breaker", () => {
     const breaker = { spot: { state: "open", since: null, why: "" } };
-    expect(headline(fleetOf(running, { breaker })).join(" ")).toContain("The breaker of spot is open.");
+    expect(said(fleetOf(running, { breaker }))).toContain("The breaker of spot is open.");
   });
 
   it("says what failed, and that spot cost more", () => {
@@ -40,14 +42,14 @@ describe("the sentence", () => {
       all_on_demand: "10",
       estimated: true,
     };
-    const said = headline(fleetOf(succeeded, { summary, message: "driver failed." })).join(" ");
-    expect(said).toContain("Failed after 1 h: driver failed.");
-    expect(said).toContain("Spot cost about 0.5000 USD more than on-demand.");
+    const sentence = said(fleetOf(succeeded, { summary, message: "driver failed." }));
+    expect(sentence).toContain("Failed after 1 h: driver failed.");
+    expect(sentence).toContain("Spot cost about 0.5000 USD more than on-demand.");
   });
 
   it("says nothing of costs without prices", () => {
     const summary = { ...fleetOf(running).summary, saved: null, total: null, all_on_demand: null, currency: null };
-    expect(headline(fleetOf(running, { summary }))).toHaveLength(1);
+    expect(saving(fleetOf(running, { summary }))).toBe("");
   });
 });
 
