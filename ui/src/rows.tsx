@@ -13,7 +13,7 @@ export interface Order {
 interface Column {
   title: string;
   key?: string; // of the order
-  style?: "number" | "long"; // otherwise a name, which is not broken
+  style?: "number" | "long" | "time"; // otherwise a name, which is not broken
   cell: (row: Row) => ComponentChildren;
 }
 
@@ -37,8 +37,8 @@ const COLUMNS: Column[] = [
     ),
   },
   { title: "State", cell: state },
-  { title: "Started", key: "started_at", cell: ({ summary }) => <Time at={summary.started_at} show={minute} /> },
-  { title: "Ended", key: "ended_at", cell: ended },
+  { title: "Saved", key: "saved", style: "number", cell: ({ summary: s }) => amount(s.saved, s) },
+  { title: "Cost", key: "total", style: "number", cell: ({ summary: s }) => amount(s.total, s) },
   {
     title: "Executors",
     key: "executors",
@@ -51,8 +51,13 @@ const COLUMNS: Column[] = [
     style: "number",
     cell: ({ summary }) => count(summary.interruptions),
   },
-  { title: "Cost", key: "total", style: "number", cell: ({ summary: s }) => amount(s.total, s) },
-  { title: "Saved", key: "saved", style: "number", cell: ({ summary: s }) => amount(s.saved, s) },
+  {
+    title: "Started",
+    key: "started_at",
+    style: "time",
+    cell: ({ summary }) => <Time at={summary.started_at} show={minute} />,
+  },
+  { title: "Ended", key: "ended_at", style: "time", cell: ended },
 ];
 
 function state({ summary }: Row) {
