@@ -25,7 +25,7 @@ from tests.support.played_spark import APPLICATIONS
 
 pytestmark = pytest.mark.cluster
 
-IMPATIENT = Limits(connect_seconds=1, call_seconds=2, attempts=2)
+IMPATIENT = Limits(connect_seconds=1, call_seconds=2, attempts=2, watch_seconds=2, watch_slack_seconds=1)
 
 
 @pytest.mark.parametrize("notice", ["node-deleted", "node-not-ready"])
@@ -252,20 +252,27 @@ async def test_calls_without_an_answer_never_put_two_executors_on_one_seat(crowd
     assert (report.initial, report.interruptions) == ({"spot": 80, "on-demand": 120}, [])
 
 
-async def test_a_controller_that_was_cut_off_comes_back_to_a_fleet_that_has_another(scene: Scene, hub: Hub) -> None:
+@pytest.mark.parametrize("silently", [pytest.param(False, id="refused"), pytest.param(True, id="half-open")])
+async def test_a_controller_that_was_cut_off_comes_back_to_a_fleet_that_has_another(
+    scene: Scene, hub: Hub, silently: bool
+) -> None:
     """It believed itself in charge until its own clock said otherwise; what it does after that must change nothing."""
     async with proxied(scene.cluster, IMPATIENT) as (proxy, cluster):
         async with controlled(scene, hub=hub, cluster=cluster) as cut_off:
             await scene.placed(spot=2, on_demand=3)
             await scene.written(lambda checkpoint: checkpoint.initial is not None)
-            proxy.refusing = True
-            proxy.cut()
+            if silently:
+                proxy.part()
+            else:
+                proxy.refusing = True
+                proxy.cut()
             async with controlled(scene) as other:
                 await scene.heard("taking over from controller")
                 await scene.spark.evict(await scene.one_on("spot"))
                 await scene.spark.request_missing()
                 await scene.placed(spot=1, on_demand=4)
                 proxy.refusing = False
+                proxy.mend()
                 await scene.heard("lost hold of the fleet", seconds=20)
                 await scene.spark.evict(await scene.one_on("spot"))
                 await scene.spark.request_missing()
@@ -275,6 +282,26 @@ async def test_a_controller_that_was_cut_off_comes_back_to_a_fleet_that_has_anot
         await hub.close()
     assert [report.result for report in reports] == ["succeeded", "succeeded"]
     assert [len(report.replacements) for report in reports] == [2, 2]
+
+
+async def test_connections_that_die_without_a_word_delay_what_happens_and_lose_nothing(scene: Scene, hub: Hub) -> None:
+    """As after the loss of a NAT entry: the watches are silent, calls get no answer, new connections work.
+
+    Nobody has seen why the executor went, and nobody guesses.
+    """
+    async with proxied(scene.cluster, IMPATIENT) as (proxy, cluster):
+        async with controlled(scene, hub=hub, cluster=cluster) as run:
+            await scene.placed(spot=2, on_demand=3)
+            await scene.running()
+            proxy.deaden()
+            await scene.spark.evict(await scene.one_on("spot"))
+            await scene.spark.request_missing()
+            await scene.placed(spot=1, on_demand=4)
+            await scene.spark.complete()
+            report = await run
+        await hub.close()
+    assert (report.result, report.losses_by_cause) == ("succeeded", {"unknown": 1})
+    assert [each["pool"] for each in report.replacements] == ["on-demand"]
 
 
 class Skewed:

@@ -26,6 +26,7 @@ class Proxy:
         self._wires: set[asyncio.StreamWriter] = set()
         self._alive = asyncio.Event()
         self._alive.set()
+        self._parted: list[asyncio.Event] = []
         self.refusing = False
 
     def cut(self) -> None:
@@ -35,9 +36,24 @@ class Proxy:
 
     def deaden(self) -> None:
         """Let present connections stand open for ever without a byte, as after the loss of a host or a NAT entry."""
+        self.part()
+        self.mend()
+
+    def part(self) -> None:
+        """Let nothing through and break nothing, until `mend`: present connections hear nothing, nor do new ones."""
         self._alive.clear()
+        self._parted.append(self._alive)
+
+    def mend(self) -> None:
+        """Serve new connections again; those from before stay dead."""
         self._alive = asyncio.Event()
         self._alive.set()
+
+    def close(self) -> None:
+        """Break all connections, and let go of those that are dead."""
+        self.cut()
+        for alive in self._parted:
+            alive.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
@@ -99,5 +115,5 @@ async def proxied(cluster: ClusterConfig, limits: Limits) -> AsyncGenerator[tupl
         yield proxy, ProxiedCluster(ClusterConfig(kube_config=json.dumps(content)), limits)
     finally:
         listener.close()
-        proxy.cut()
+        proxy.close()
         await listener.wait_closed()
