@@ -13,7 +13,7 @@ export interface Order {
 interface Column {
   title: string;
   key?: string; // of the order
-  style?: "number" | "long" | "time"; // otherwise a name, which is not broken
+  style?: "number" | "long" | "plain"; // otherwise a name, which is not broken
   cell: (row: Row) => ComponentChildren;
 }
 
@@ -36,7 +36,7 @@ const COLUMNS: Column[] = [
       </To>
     ),
   },
-  { title: "State", cell: state },
+  { title: "State", style: "plain", cell: state },
   { title: "Saved", key: "saved", style: "number", cell: ({ summary: s }) => amount(s.saved, s) },
   { title: "Cost", key: "total", style: "number", cell: ({ summary: s }) => amount(s.total, s) },
   {
@@ -54,10 +54,10 @@ const COLUMNS: Column[] = [
   {
     title: "Started",
     key: "started_at",
-    style: "time",
+    style: "plain",
     cell: ({ summary }) => <Time at={summary.started_at} show={minute} />,
   },
-  { title: "Ended", key: "ended_at", style: "time", cell: ended },
+  { title: "Ended", key: "ended_at", style: "plain", cell: ended },
 ];
 
 function state({ summary }: Row) {
