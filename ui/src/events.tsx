@@ -6,6 +6,11 @@ import { Badge, Section, Time } from "./parts";
 
 const FEW = 15;
 
+/** The text without the kind before it, which is beside it. */
+function told({ kind, text }: Happening): string {
+  return text.startsWith(`${kind}: `) ? text.slice(kind.length + 2) : text;
+}
+
 export function Events({ events }: { events: Happening[] }) {
   const [kind, setKind] = useState("");
   const [isAll, setAll] = useState(false);
@@ -40,7 +45,7 @@ export function Events({ events }: { events: Happening[] }) {
         {shown.map((event, i) => (
           <li key={`${event.at} ${event.kind} ${event.executor} ${i}`} data-kind={event.kind}>
             <Time at={event.at} show={clock} /> <Badge kind={event.kind}>{event.kind}</Badge>{" "}
-            <span class="text">{event.text}</span>
+            <span class="text">{told(event)}</span>
           </li>
         ))}
       </ol>

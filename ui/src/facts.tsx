@@ -242,6 +242,16 @@ export function Ledger({ fleet }: { fleet: Fleet }) {
             );
           })}
         </tbody>
+        {fleet.costs ? (
+          <tfoot>
+            <tr>
+              <th scope="row" colSpan={5}>
+                All{fleet.costs.estimated ? " (estimated)" : ""}
+              </th>
+              <td class="number">{money(fleet.costs.total, fleet.costs.currency)}</td>
+            </tr>
+          </tfoot>
+        ) : null}
       </Table>
     </Section>
   );

@@ -1,5 +1,6 @@
 /** The page: the view that its address names. */
 import { Component, type ComponentChildren } from "preact";
+import { Crumbs } from "./crumbs";
 import { FleetsView } from "./fleets";
 import { State } from "./parts";
 import type { Place } from "./place";
@@ -32,6 +33,7 @@ export function Page({ place }: { place: Place | null }) {
   return (
     <main>
       <Guard>
+        {place ? <Crumbs place={place} /> : null}
         {place?.view === "task" ? <TaskView place={place} /> : null}
         {place?.view === "run" ? <RunView place={place} /> : null}
         {place?.view === "fleets" ? <FleetsView /> : null}

@@ -76,7 +76,12 @@ export class Plot {
         ...(zone && { tzDate: (at: number) => uPlot.tzDate(new Date(at * 1000), zone) }),
         scales: { y: { range: (_, __, max) => [0, Math.max(1, max) * 1.12] } },
         axes: [
-          { ...axis, size: 28, values: (_, splits, __, ___, step) => splits.map((at) => label(at, step, zone)) },
+          {
+            ...axis,
+            size: 28,
+            space: 90,
+            values: (_, splits, __, ___, step) => splits.map((at) => label(at, step, zone)),
+          },
           { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
         ],
         series: [{}, ...colors.map(area), line([6, 4]), line([2, 3])],

@@ -80,6 +80,35 @@ describe("a task's fleet", () => {
   });
 });
 
+describe("where nothing around the page says which fleet it is", () => {
+  const links = () =>
+    screen
+      .getAllByRole("link")
+      .slice(0, 2)
+      .map((link) => link.getAttribute("href"));
+
+  it("says so itself, with the way to the others", async () => {
+    await shown(task, fallback);
+    expect(screen.getByRole("navigation").textContent).toBe("All fleets/ d /r /t");
+    expect(links()).toEqual(["fleets", "run?dag_id=d&run_id=r"]);
+  });
+
+  it("leads back to the list as it was", async () => {
+    const list = "http://localhost/base/spotmix/ui/fleets?q=etl&offset=50";
+    vi.spyOn(document, "referrer", "get").mockReturnValue(list);
+    await shown(task, fallback);
+    expect(links()[0]).toBe(list);
+    vi.restoreAllMocks();
+  });
+
+  it("but a tab of Airflow does", async () => {
+    vi.spyOn(window, "top", "get").mockReturnValue({} as Window);
+    await shown(task, fallback);
+    expect(screen.queryByRole("navigation")).toBeNull();
+    vi.restoreAllMocks();
+  });
+});
+
 describe("what somebody else has written", () => {
   it("stays text, and its links lead nowhere", async () => {
     const page = await shown(task, hostile);
