@@ -7,7 +7,7 @@ import { poolsOf } from "./headline";
 import { Section, Table } from "./parts";
 import { Plot, shapeOf } from "./plot";
 import { followTheme } from "./theme";
-import { steps } from "./timeline";
+import { pointAt, steps } from "./timeline";
 
 export function Chart({ fleet }: { fleet: Fleet }) {
   const { at } = fleet.timeline;
@@ -58,10 +58,9 @@ function Drawn({ fleet, label }: { fleet: Fleet; label: string }) {
   );
 }
 
-function said(fleet: Fleet, index: number): string {
+function said(fleet: Fleet, time: number): string {
   const { at, placed, seats } = fleet.timeline;
-  const time = at[index];
-  if (time === undefined) return "";
+  const index = pointAt(at, time);
   const parts = poolsOf(fleet).map((pool) => {
     const seat = seats[pool]?.[index];
     return `${pool} ${count(placed[pool]?.[index] ?? 0)}${seat === undefined ? "" : ` (seats ${count(seat)})`}`;

@@ -40,7 +40,7 @@ export class Plot {
   constructor(
     element: HTMLElement,
     private fleet: Fleet,
-    pointed: (index: number | null) => void,
+    pointed: (at: number | null) => void,
   ) {
     this.color = colorsOf(element);
     const pools = poolsOf(fleet);
@@ -71,7 +71,7 @@ export class Plot {
         width: element.clientWidth || 600,
         height: HEIGHT,
         legend: { show: false },
-        padding: [22, 12, 0, 0],
+        padding: [22, 24, 0, 0],
         cursor: { drag: { x: false, y: false }, points: { show: false } },
         ...(zone && { tzDate: (at: number) => uPlot.tzDate(new Date(at * 1000), zone) }),
         scales: { y: { range: (_, __, max) => [0, Math.max(1, max) * 1.12] } },
@@ -89,7 +89,7 @@ export class Plot {
         hooks: {
           drawClear: [(plot) => this.shade(plot)],
           draw: [(plot) => this.mark(plot)],
-          setCursor: [(plot) => pointed(plot.cursor.idx ?? null)],
+          setCursor: [({ cursor, posToVal }) => pointed(cursor.idx == null ? null : posToVal(cursor.left ?? 0, "x"))],
         },
       },
       dataOf(fleet),

@@ -13,6 +13,11 @@ export function stacked(columns: Record<string, number[]>, pools: string[], poin
   return edges;
 }
 
+/** Which point of a timeline holds at a time: the last that is not later. -1: none yet. */
+export function pointAt(at: number[], time: number): number {
+  return at.findLastIndex((each) => each <= time);
+}
+
 export interface Span {
   kind: string;
   from: number;
