@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +27,6 @@ Json = dict[str, Any]
 
 # For every single wait: generous, as the machine may be busy with other things.
 SECONDS = 120
-EXECUTORS = 3
 # The official client keeps certificates in files that several threads must not make at once.
 _CONNECTING = threading.Lock()
 # What Kubernetes itself puts into every namespace.
@@ -71,16 +70,20 @@ class Fleet:
         self.labels: dict[str, str] = manifest["metadata"]["labels"]
         self.map_index = int(self.labels.get("map_index", -1))
         self.key = ""  # the try that looks after it, as Airflow's scheduler writes it
-        self.spark = PlayedSpark(life.kube, manifest, executors=EXECUTORS)
+        self.spark = PlayedSpark(life.kube, manifest, executors=manifest["spec"]["executor"]["instances"])
         life.fleets.append(self)
 
     def is_looked_after(self) -> None:
         """Play a driver that asks for the executors that are missing, and wait until somebody has placed them all."""
+        self.runs()
+        self.life.is_known_to_have_deferred(self)
+
+    def runs(self) -> None:
+        """The same for one of several applications of a task."""
         if not self.spark.driver_uid:
             self.life.do(self.spark.start_driver())
         self.life.do(self.spark.request_missing())
         until(self._placed, f"the executors of {self.name} are placed", self.life.log)
-        self.life.is_known_to_have_deferred(self)
 
     def completes(self) -> None:
         """Play the end of the application."""
@@ -102,8 +105,13 @@ class Fleet:
 
     def holder(self) -> str:
         """The controller that looks after it."""
+        return str(self.checkpoint()["holder"])
+
+    def checkpoint(self) -> Json:
+        """What that has written down."""
         path = kind(self.life.namespace, "configmaps") + f"/spotmix-{self.labels['spotmix.io/fleet']}"
-        return str(json.loads(self.life.lab.api.get(path)["data"]["checkpoint"])["holder"])
+        found: Json = json.loads(self.life.lab.api.get(path)["data"]["checkpoint"])
+        return found
 
     def loses_its_spot_executor(self) -> None:
         """Play an eviction."""
@@ -116,7 +124,7 @@ class Fleet:
 
     def _placed(self) -> bool:
         pods = self.life.do(self.spark.pods())
-        return len(pods) == EXECUTORS and not any(pod.spec.scheduling_gates for pod in pods)
+        return len(pods) == self.spark.executors and not any(pod.spec.scheduling_gates for pod in pods)
 
 
 @dataclass
@@ -137,6 +145,10 @@ class Life:
         """Trigger the run."""
         conf["namespace"] = self.namespace
         self.run_id = self.airflow.api.trigger(self.dag_id, run_id=run_id, conf=conf)
+
+    def beside(self, dag_id: str, task_id: str) -> Life:
+        """A run of another DAG in the same namespace."""
+        return replace(self, dag_id=dag_id, task_id=task_id, run_id="", fleets=[])
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something in the cluster."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.dags import lives
-from tests.e2e.life import SECONDS, Json, Life, until
+from tests.e2e.life import SECONDS, Json, Life, kind, until
 from tests.e2e.lines import Line, Stage, chosen, name
 from tests.support.held_api import held_api
 
@@ -225,6 +225,31 @@ def does_not_start(stage: Stage) -> None:
         one.failed("its driver does not run 10 s after the application's creation: it is SUSPENDED and has no driver")
 
 
+def falls_back(stage: Stage) -> None:
+    """Spot is sold out: after the deadline its seat is placed on on-demand."""
+    with stage.life("life_fallback") as one:
+        one.begins()
+        fleet = one.is_under_way()
+        one.log_has("no node has taken it in")
+        until(lambda: len(fleet.executors()) == 2, "the executor that no node takes is removed", one.log)
+        fleet.is_looked_after()
+        fleet.completes()
+        report = one.succeeded(fleet)
+        assert report["fallbacks_by_cause"] == {"spot-unobtainable": 1}
+        assert [each["pool"] for each in report["replacements"]] == ["on-demand"]
+
+
+def a_sensor_is_told_of_a_deletion_between_its_looks(stage: Stage) -> None:
+    """Each look of a sensor in mode `reschedule` is a process of its own."""
+    with stage.life("life_sensor_rescheduled", "sensor") as one:
+        path = kind(one.namespace, "sparkapplications")
+        one.lab.api.create(path, {**lives.PLAYED, "metadata": {"name": "life", "namespace": one.namespace}})
+        one.begins()
+        one.task_is("up_for_reschedule")
+        one.lab.api.delete(f"{path}/life")
+        one.failed("'life' in namespace", "was there and is gone, and nobody saw how it ended")
+
+
 LINES: list[Line] = [
     # What takes longest comes first.
     *(where.takes_too_long for where in (Where("triggerer"), Where("worker"))),
@@ -250,6 +275,8 @@ LINES: list[Line] = [
     is_mapped,
     has_long_and_odd_names,
     does_not_start,
+    falls_back,
+    a_sensor_is_told_of_a_deletion_between_its_looks,
 ]
 
 

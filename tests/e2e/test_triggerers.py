@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from airflow_provider_spotmix.fleet.lease import lease_name
 from airflow_provider_spotmix.lab.airflow import AirflowHarness
 from tests.e2e.life import SECONDS, kind, until
 from tests.e2e.lines import Stage, chosen, name
@@ -69,7 +70,16 @@ def an_agent_needs_no_triggerer(stage: OutageStage) -> None:
     """It replaces what is lost meanwhile; the task gets its report afterwards."""
     with stage.life("life_agent") as one, agent(stage.lab, one.namespace):
         one.begins()
-        fleet = one.is_under_way()
+        (fleet,) = one.submits()
+        sensor = one.beside("life_sensor", "sensor")
+        sensor.begins(fleet=fleet.labels["spotmix.io/fleet"])
+        sensor.task_is("deferred")
+        fleet.is_looked_after()
+        sensor.task_is("success")
+        assert sensor.airflow.api.xcom(sensor.dag_id, sensor.run_id, "sensor")["running"] == {
+            "on-demand": 2,
+            "spot": 1,
+        }
         one.task_is("deferred")
         with stage.outage:
             fleet.loses_its_spot_executor()
@@ -78,6 +88,34 @@ def an_agent_needs_no_triggerer(stage: OutageStage) -> None:
         report = one.succeeded(fleet)
         assert [each["pool"] for each in report["replacements"]] == ["on-demand"]
         one.log_has("all 3 executors are placed")
+
+
+def an_agent_submits_a_lost_group_again(stage: OutageStage) -> None:
+    """Without a triggerer; the first attempt's driver is gone before the second one's runs."""
+    with stage.life("life_agent_groups") as one, agent(stage.lab, one.namespace):
+        one.begins()
+        spot, on_demand = sorted(one.submits(count=2), key=lambda each: each.spark.executors)
+        on_demand.runs()
+        spot.is_looked_after()
+        one.task_is("deferred")
+        with stage.outage:
+            (executor,) = one.do(spot.spark.pods())
+            one.do(spot.spark.evict(executor.metadata.name))
+            until(lambda: spot.checkpoint().get("losses"), "the agent has noted the loss")
+            spot.fails("too many executor failures")
+            (again,) = one.submits(spot, on_demand)
+            again.runs()
+            on_demand.completes()
+            again.completes()
+        one.task_is("success")
+        report = one.report()
+        (resubmission,) = report["resubmissions"]
+        assert (resubmission["from_pool"], resubmission["pool"]) == ("spot", "on-demand")
+        assert [(each["pool"], each["attempt"], each["state"]) for each in report["applications"]] == [
+            ("spot", 1, "FAILED"),
+            ("on-demand", 1, "COMPLETED"),
+            ("on-demand", 2, "COMPLETED"),
+        ]
 
 
 def is_marked_failed_during_an_outage(stage: OutageStage) -> None:
@@ -150,6 +188,7 @@ def application_is_deleted_during_an_outage(stage: OutageStage) -> None:
 LINES: list[Line] = [
     outage_is_survived,
     an_agent_needs_no_triggerer,
+    an_agent_submits_a_lost_group_again,
     is_marked_failed_during_an_outage,
     its_run_is_deleted_and_recreated_during_an_outage,
     application_ends_and_its_ttl_removes_it_during_an_outage,
@@ -193,7 +232,10 @@ def test_reassignment_between_triggerers_deletes_nothing(stage: Stage) -> None:
         finally:
             stage.airflow.kill("triggerer", signal.SIGCONT)
         until(lambda: len(stage.airflow.api.triggerers()) == 2, "both triggerers are well")
+        second = fleet.holder()
         stage.airflow.kill("triggerer", signal.SIGTERM, instance=2)
+        leases = [each["metadata"]["name"] for each in stage.lab.api.items(kind(one.namespace, "leases"))]
+        assert lease_name(second) not in leases  # it has released it, and not left it to expire
         until(lambda: len(stage.airflow.api.triggerers()) == 1, "one triggerer is left")
         assert fleet.exists()
         assert fleet.executors() == executors

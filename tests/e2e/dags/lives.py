@@ -11,6 +11,7 @@ from typing import Any
 from airflow.sdk import DAG
 
 from airflow_provider_spotmix.operators.spark_fleet import SparkFleetOperator
+from airflow_provider_spotmix.sensors.spark_fleet import SparkFleetSensor
 
 PLAYED: dict[str, Any] = {
     "apiVersion": "sparkoperator.k8s.io/v1beta2",
@@ -40,6 +41,11 @@ SHORT_LIVED = {
 }
 FAILING = {**REAL, "mainApplicationFile": "local:///opt/tests/failing.py"}
 
+# No node has what its spot pool asks for.
+SOLD_OUT = [
+    {"name": "spot", "capacity_type": "spot", "node_selector": {"karpenter.sh/capacity-type": "sold-out"}},
+    {"name": "on-demand", "capacity_type": "on-demand", "node_selector": {"karpenter.sh/capacity-type": "on-demand"}},
+]
 ANYWHERE: dict[str, Any] = {
     "task_id": "fleet",
     "namespace": "{{ dag_run.conf['namespace'] }}",
@@ -61,6 +67,8 @@ for where, deferrable in (("triggerer", True), ("worker", False)):
     life(f"life_{where}_limited", deferrable=deferrable, execution_timeout=dt.timedelta(minutes=1))
     life(f"life_{where}_retried", deferrable=deferrable, retries=1, retry_delay=dt.timedelta(0))
 life("life_agent", controller="agent")
+life("life_agent_groups", controller="agent", placement="groups")
+life("life_fallback", pools=SOLD_OUT, spot_pending_timeout_seconds=5)
 life("life_impatient", startup_timeout_seconds=10)
 life("life_succeeding", SUCCEEDING)
 life("life_short_lived", SHORT_LIVED)
@@ -68,3 +76,22 @@ life("life_failing", FAILING, driver_log_lines=20, log_events_on_failure=True)
 life(ODD_DAG, task_id=ODD_TASK)
 with DAG(dag_id="life_mapped", schedule=None):
     SparkFleetOperator.partial(template_spec=PLAYED, **ANYWHERE).expand(name=["a", "b", "c"])
+with DAG(dag_id="life_sensor", schedule=None):
+    SparkFleetSensor(
+        task_id="sensor",
+        fleet="{{ dag_run.conf['fleet'] }}",
+        namespace=ANYWHERE["namespace"],
+        kubernetes_conn_id="lab",
+        executors_running=3,
+        mix="1:2",
+        deferrable=True,
+    )
+with DAG(dag_id="life_sensor_rescheduled", schedule=None):
+    SparkFleetSensor(
+        task_id="sensor",
+        name="life",
+        namespace=ANYWHERE["namespace"],
+        kubernetes_conn_id="lab",
+        mode="reschedule",
+        poke_interval=1,
+    )
