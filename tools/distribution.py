@@ -8,7 +8,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class NeedsPage(BuildHookInterface):  # type: ignore[type-arg]
+class NeedsPage(BuildHookInterface):
     """Refuses to build a wheel or source distribution that would have no page. An editable installation may."""
 
     PLUGIN_NAME = "custom"
