@@ -4,6 +4,8 @@ export type Counts = Record<string, number>;
 export type Columns = Record<string, number[]>;
 
 export interface Summary {
+  fleet: string;
+  namespace: string;
   state: string; // submitted, running, succeeded, failed, killed
   started_at: string | null;
   ended_at: string | null;
