@@ -51,10 +51,14 @@ rm -rf "$cache/root"
 mv "$work/root" "$cache/root"
 
 # The fonts are where they were unpacked, and so is what the system lacks of libraries.
-cat >"$cache/fonts.conf" <<EOF
-<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
-<fontconfig><dir>$cache/root/usr/share/fonts</dir><dir>/usr/share/fonts</dir><cachedir>$cache/fonts</cachedir></fontconfig>
-EOF
+{
+    printf '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>\n'
+    printf '<dir>%s</dir><dir>/usr/share/fonts</dir><cachedir>%s</cachedir>\n' "$cache/root/usr/share/fonts" "$cache/fonts"
+    for alias in "system-ui/Sans" "ui-sans-serif/Sans" "sans-serif/Sans" "serif/Serif" "monospace/Mono"; do
+        printf '<alias><family>%s</family><prefer><family>Liberation %s</family></prefer></alias>\n' "${alias%/*}" "${alias#*/}"
+    done
+    printf '</fontconfig>\n'
+} >"$cache/fonts.conf"
 libraries=$(find "$cache/root/usr/lib" "$cache/root/lib" -name 'lib*.so*' -exec dirname {} + 2>/dev/null | sort -u | grep -v '/lib/chromium' | tr '\n' ':')
 cat >"$chromium.new" <<EOF
 #!/bin/sh

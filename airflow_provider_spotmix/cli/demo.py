@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from click.core import ParameterSource
 
+from airflow_provider_spotmix.core.cost import Costs
 from airflow_provider_spotmix.core.pools import PRESETS
 from airflow_provider_spotmix.fleet.preflight import Level
 from airflow_provider_spotmix.lab import borrowed, borrowed_checks, progress, stage
@@ -129,6 +131,8 @@ def _show(report: dict[str, Any], seconds: dict[str, float]) -> None:
         console.print(f"lost      {loss['executor']} ({loss['pool']}, {loss['node']}): {loss['cause']}")
     for replacement in report["replacements"]:
         console.print(f"replaced  by {replacement['executor']} on {replacement['pool']}")
+    if costs := report["costs"]:
+        console.print(f"cost      {msgspec.convert(costs, Costs)}")
     gate = report["gate_latency_ms"]
     console.print(f"gate      lifted {gate['count']} times, median {gate.get('p50')} ms, slowest {gate.get('max')} ms")
     console.print("time      " + ", ".join(f"{act} {length:.1f} s" for act, length in seconds.items()))

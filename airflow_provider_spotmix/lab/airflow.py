@@ -237,13 +237,18 @@ class AirflowHarness:
     def api(self) -> AirflowApi:
         """The stable REST API, as the admin."""
         if self._api is None:
-            self._api = AirflowApi(self.url, "admin", self.password)
+            self._api = AirflowApi(self.ui, "admin", self.password)
         return self._api
 
     @property
     def url(self) -> str:
-        """Address of the UI and of the REST API."""
+        """Address of the REST API, and of the UI unless it is below a path."""
         return f"http://{HOST}:{self.settings.port}"
+
+    @property
+    def ui(self) -> str:
+        """Address of the UI."""
+        return f"{self.url}{self.config.base_path}"
 
     @property
     def password(self) -> str:

@@ -32,6 +32,7 @@ class AirflowConfig:
         env: further environment of all processes; wins over everything else.
         logs: where the logs of components and tasks go; ``HOME.logs`` beside the home by default. They are removed
             unless something failed. Files of others in there are left alone.
+        base_path: path below which browsers find it, such as ``/team/airflow``; none by default.
 
     """
 
@@ -39,6 +40,7 @@ class AirflowConfig:
     connections: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     logs: Path | None = None
+    base_path: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def environment(home: Path, config: AirflowConfig, settings: Settings, task_logs
     airflow = {
         "CORE__DAGS_FOLDER": str(config.dags.absolute()),
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "CORE__EXECUTION_API_SERVER_URL": f"{url}{config.base_path}/execution/",
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__FERNET_KEY": settings.fernet_key,
         "CORE__LOAD_EXAMPLES": "False",
@@ -106,7 +108,7 @@ def environment(home: Path, config: AirflowConfig, settings: Settings, task_logs
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "CORE__TEST_CONNECTION": "Enabled",
-        "API__BASE_URL": url,
+        "API__BASE_URL": f"{url}{config.base_path}",
         "API__SECRET_KEY": settings.api_secret,
         "API_AUTH__JWT_SECRET": settings.jwt_secret,
         # The harness migrates it; the api-server starts meanwhile.

@@ -16,6 +16,12 @@ from airflow_provider_spotmix.lab.errors import LabError
 from airflow_provider_spotmix.lab.lab import Lab
 from airflow_provider_spotmix.lab.progress import Progress
 
+# For costs to look at; no provider's own.
+_PRICES = {
+    "spot": {"core_hour": "0.011", "gib_hour": "0.0014"},
+    "on-demand": {"core_hour": "0.032", "gib_hour": "0.0041"},
+}
+
 
 def airflow_config(lab: Lab, *, logs: Path | None = None, dags: Path | None = None) -> AirflowConfig:
     """Airflow with a connection `spotmix_default` that refers to a Kubernetes connection to the lab.
@@ -31,7 +37,7 @@ def airflow_config(lab: Lab, *, logs: Path | None = None, dags: Path | None = No
         dags=folder,
         logs=logs,
         connections={
-            "spotmix_default": {"conn_type": "spotmix", "extra": {"kubernetes_conn_id": "lab"}},
+            "spotmix_default": {"conn_type": "spotmix", "extra": {"kubernetes_conn_id": "lab", "prices": _PRICES}},
             "lab": {"conn_type": "kubernetes", "extra": {"kube_config_path": str(lab.kubeconfig)}},
         },
     )

@@ -19,7 +19,15 @@ from tests.support.airflow import running
 from tests.support.statsd import Statsd
 
 # Tasks that look after their fleets in the worker hold its slot; names may be as odd as an administrator permits.
-ENV = {"AIRFLOW__CORE__PARALLELISM": "8", "AIRFLOW__SCHEDULER__ALLOWED_RUN_ID_PATTERN": ".*"}
+# Its users are those of tests/support/auth.py: one of them may read no DAG.
+ENV = {
+    "AIRFLOW__CORE__PARALLELISM": "8",
+    "AIRFLOW__SCHEDULER__ALLOWED_RUN_ID_PATTERN": ".*",
+    "AIRFLOW__CORE__AUTH_MANAGER": "tests.support.auth.AuthManagerByDag",
+    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,nobody:viewer",
+    "PYTHONPATH": str(Path(__file__).parents[2]),
+}
+BASE_PATH = "/team/airflow"
 TEST_DAGS = Path(__file__).parent / "dags"
 
 
@@ -41,7 +49,7 @@ def airflow(
     shutil.copytree(examples, dags / "examples")
     shutil.copytree(TEST_DAGS, dags / "tests")
     logs = Path(f"build/tests/airflow-logs-{os.getpid()}")  # another run in this checkout has its own
-    config = replace(airflow_config(lab, dags=dags, logs=logs), env={**ENV, **statsd.env})
+    config = replace(airflow_config(lab, dags=dags, logs=logs), env={**ENV, **statsd.env}, base_path=BASE_PATH)
     with running(request, tmp_path_factory, config) as harness:
         yield harness
 

@@ -59,8 +59,8 @@ def test_a_node_that_dies_without_notice_is_noticed_shown_and_its_executor_repla
     shown = _wait_for_view(airflow, run, lambda summary: summary["executors"] == 3)
     assert (shown["task"]["state"], shown["fleet"]["summary"]["state"]) == ("deferred", "running")
     links = airflow.api.call("GET", f"/api/v2/dags/e2e_triggerer/dagRuns/{run}/taskInstances/fleet/links")
-    assert links["extra_links"]["Fleet"] == f"{airflow.url}{fleet_tab('e2e_triggerer', run, 'fleet')}"
-    assert httpx.get(f"{airflow.url}{_view(run)}").status_code == httpx.codes.UNAUTHORIZED
+    assert links["extra_links"]["Fleet"] == f"{airflow.ui}{fleet_tab('e2e_triggerer', run, 'fleet')}"
+    assert httpx.get(f"{airflow.ui}{_view(run)}").status_code == httpx.codes.UNAUTHORIZED
 
     lab.interrupt(spot, "node-death")
     shown = _wait_for_view(airflow, run, lambda summary: summary["replacements"] == 1)

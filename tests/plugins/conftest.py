@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from airflow_provider_spotmix.hooks.xcom import XCOM_FLEET
-from tests.plugins.auth import user
+from tests.support.auth import viewer
 
 START = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
 
@@ -19,7 +19,7 @@ START = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
 def airflow_app() -> Iterator[Any]:
     """Airflow's API application, whose users read only some DAGs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "tests.plugins.auth.AuthManagerByDag")
+        patch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "tests.support.auth.AuthManagerByDag")
         patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
         from airflow.api_fastapi.app import create_app, purge_cached_app
         from airflow.utils.db import initdb
@@ -50,7 +50,7 @@ class Clients:
         """Return the browser of a user; None: of somebody who has not signed in."""
         client = TestClient(self.app, raise_server_exceptions=False, follow_redirects=False)
         if name is not None:
-            client.cookies.set("_token", self.app.state.auth_manager.generate_jwt(user(name)))
+            client.cookies.set("_token", self.app.state.auth_manager.generate_jwt(viewer(name)))
         return client
 
     def empty(self) -> None:
