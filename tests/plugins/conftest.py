@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from airflow_provider_spotmix.hooks.xcom import XCOM_FLEET
 from tests.support.auth import viewer
-
-START = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -56,91 +52,20 @@ class Clients:
     def empty(self) -> None:
         """Remove all DAGs, runs, task instances and XComs."""
         from airflow.utils.session import create_session
-        from sqlalchemy import delete
+
+        from tests.support.rows import empty
 
         with create_session() as session:
-            for model in _models()[::-1]:
-                session.execute(delete(model))
+            empty(session)
 
-    def task(
-        self,
-        dag_id: str,
-        run_id: str = "run-1",
-        task_id: str = "spark",
-        *,
-        map_index: int = -1,
-        state: str | None = "deferred",
-        operator: str = "SparkFleetOperator",
-        minute: int = 0,
-        fleet: Any = None,
-        report: Any = None,
-    ) -> None:
-        """Write a task instance with its run, DAG and XComs."""
+    def task(self, *args: Any, **kwargs: Any) -> None:
+        """Write a task instance with its run, DAG and XComs (`tests.support.rows`)."""
         from airflow.utils.session import create_session
-        from sqlalchemy import insert, select
 
-        bundle, dag, dag_run, instance, xcom = (model.__table__ for model in _models())
-        start = START + timedelta(minutes=minute)
-        key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+        from tests.support.rows import write_task
+
         with create_session() as session:
-            if not session.scalar(select(bundle.c.name)):
-                session.execute(insert(bundle).values(name="tests", active=True))
-            if not session.scalar(select(dag.c.dag_id).where(dag.c.dag_id == dag_id)):
-                session.execute(
-                    insert(dag).values(
-                        dag_id=dag_id,
-                        bundle_name="tests",
-                        is_stale=False,
-                        max_active_tasks=16,
-                        max_consecutive_failed_dag_runs=0,
-                        has_task_concurrency_limits=False,
-                    )
-                )
-            found = select(dag_run.c.id).where(dag_run.c.dag_id == dag_id, dag_run.c.run_id == run_id)
-            if not session.scalar(found):
-                times = {"logical_date": start, "run_after": start, "start_date": start}
-                session.execute(
-                    insert(dag_run).values(dag_id=dag_id, run_id=run_id, run_type="manual", state="running", **times)
-                )
-            end = None if state in ("deferred", "running", None) else start + timedelta(minutes=5)
-            session.execute(
-                insert(instance).values(
-                    **_own_id(instance, key),
-                    **key,
-                    state=state,
-                    start_date=start,
-                    end_date=end,
-                    try_number=1,
-                    max_tries=0,
-                    pool="default_pool",
-                    pool_slots=1,
-                    operator=operator,
-                    custom_operator_name=operator,
-                    executor_config={},
-                )
-            )
-            run_number = session.scalar(found)
-            for name, value in ((XCOM_FLEET, fleet), ("return_value", report)):
-                if value is not None:
-                    session.execute(
-                        insert(xcom).values(dag_run_id=run_number, key=name, value=value, timestamp=start, **key)
-                    )
-
-
-def _models() -> list[Any]:
-    from airflow.models.dag import DagModel
-    from airflow.models.dagbundle import DagBundleModel
-    from airflow.models.dagrun import DagRun
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.models.xcom import XComModel
-
-    return [DagBundleModel, DagModel, DagRun, TaskInstance, XComModel]
-
-
-def _own_id(table: Any, key: dict[str, Any]) -> dict[str, Any]:
-    from uuid import NAMESPACE_URL, uuid5
-
-    return {"id": uuid5(NAMESPACE_URL, "/".join(map(str, key.values())))}
+            write_task(session, *args, **kwargs)
 
 
 def summary(**changes: Any) -> dict[str, Any]:
