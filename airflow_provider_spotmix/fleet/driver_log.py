@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from airflow_provider_spotmix.backends import backend
 from airflow_provider_spotmix.core.spec import FleetSpec
@@ -21,7 +22,7 @@ async def tell_driver_logs(kube: Kube, spec: FleetSpec, *, lines: int, tell: Cal
     for application in spec.applications if lines else ():
         try:
             driver = api.status(await kube.get(api.resource, application.name, spec.namespace)).driver_pod
-            log = await _end(kube, spec.namespace, driver, lines)
+            log = await read_driver_log(kube, spec.namespace, driver, tail_lines=lines, limit_bytes=LIMIT_BYTES)
         except KubeError as error:
             if isinstance(error, NotFound) and application.replaces:
                 continue  # a second attempt that was not needed
@@ -31,13 +32,14 @@ async def tell_driver_logs(kube: Kube, spec: FleetSpec, *, lines: int, tell: Cal
             tell(f"[{driver}] {line}", False)
 
 
-async def _end(kube: Kube, namespace: str, driver: str, lines: int) -> str:
-    """A pod with sidecars wants to know which container is meant; a person may have named Spark's otherwise."""
+async def read_driver_log(kube: Kube, namespace: str, driver: str, **how: Any) -> str:
+    """Read a driver's log, with the arguments of `Kube.log`.
+
+    A pod with sidecars wants to know which container is meant; a person may have named Spark's otherwise.
+    """
     try:
-        return await kube.log(
-            driver, namespace, container=labels.DRIVER_CONTAINER, tail_lines=lines, limit_bytes=LIMIT_BYTES
-        )
+        return await kube.log(driver, namespace, container=labels.DRIVER_CONTAINER, **how)
     except ApiError as error:
         if error.code != HTTPStatus.BAD_REQUEST:
             raise
-        return await kube.log(driver, namespace, tail_lines=lines, limit_bytes=LIMIT_BYTES)
+        return await kube.log(driver, namespace, **how)

@@ -109,6 +109,13 @@ class Progress:
         self._remembered = [*self._remembered, Happening(at=at, kind=kind, text=text)][-MAX_PERIODS:]
         self._changed()
 
+    def driver_pods(self) -> list[str]:
+        """Return the pods of the drivers that have begun to run, those that have ended among them."""
+        if self._relayed is not None:
+            return [driver["pod"] for driver in self._relayed.get("drivers", ()) if driver.get("pod")]
+        apps = self._state.applications.values()
+        return [app.driver.pod for app in apps if app.driver and app.driver.started]
+
     def placed(self, gate_latency_ms: float) -> None:
         """Remember how long an executor waited for its placement, for `take_gate_latencies`."""
         self._gate_latencies_ms.append(gate_latency_ms)

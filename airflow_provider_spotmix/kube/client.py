@@ -139,9 +139,15 @@ class Kube(Protocol):
         container: str | None = None,
         tail_lines: int | None = None,
         limit_bytes: int | None = None,
+        since_time: str | None = None,
+        timestamps: bool = False,
         previous: bool = False,
     ) -> str:
-        """Read the log of a pod's container, bounded by ``tail_lines`` and ``limit_bytes``."""
+        """Read the log of a pod's container, bounded by ``tail_lines`` and ``limit_bytes``.
+
+        ``since_time`` (RFC 3339) leaves out what is older, whole seconds at a time. With ``timestamps`` each line
+        begins with its time and a space.
+        """
 
     def watch(
         self,

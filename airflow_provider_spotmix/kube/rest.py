@@ -194,6 +194,8 @@ class KubeClient(Kube):
         container: str | None = None,
         tail_lines: int | None = None,
         limit_bytes: int | None = None,
+        since_time: str | None = None,
+        timestamps: bool = False,
         previous: bool = False,
     ) -> str:
         """See :class:`Kube`. Never more than 10 MiB, whatever the container wrote."""
@@ -201,6 +203,8 @@ class KubeClient(Kube):
             "container": container,
             "tailLines": tail_lines,
             "limitBytes": min(limit_bytes or _LOG_LIMIT_BYTES, _LOG_LIMIT_BYTES),
+            "sinceTime": since_time,
+            "timestamps": timestamps or None,
             "previous": previous or None,
         }
         path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,12 +38,14 @@ class ClusterWork:
         note: Callable[[FleetSpec], None],
         show: Callable[[Any], None],
         watch: Watch,
+        follow_driver_log: bool,
     ) -> dict[str, Any]:
         """Submit and look after the fleet in this worker; return an event as the trigger's.
 
         ``show`` is called, in threads, with pictures of its progress; ``watch`` sees them first.
         """
         from airflow_provider_spotmix.core.errors import SpotmixError
+        from airflow_provider_spotmix.fleet.driver_follow import driver_logs_followed
         from airflow_provider_spotmix.fleet.follow import wait_for_fleet
         from airflow_provider_spotmix.fleet.hub import Hub
         from airflow_provider_spotmix.fleet.showing import FLEET_SECONDS, Pace, shown
@@ -58,7 +60,11 @@ class ClusterWork:
                 await asyncio.to_thread(show, picture)
 
             spec, pace = noted[-1], Pace(1 / FLEET_SECONDS)
-            async with shown(spec, in_thread, pace=pace, voice=voice, watch=watch) as progress:
+            async with AsyncExitStack() as stack:
+                progress = await stack.enter_async_context(shown(spec, in_thread, pace=pace, voice=voice, watch=watch))
+                if follow_driver_log:
+                    followed = driver_logs_followed(hub, self.cluster, spec, progress, tell=self._tell)
+                    await stack.enter_async_context(followed)
                 return await wait_for_fleet(hub, self.cluster, spec, tell=self._tell, progress=progress)
         except SpotmixError as error:
             return {"error": str(error)}

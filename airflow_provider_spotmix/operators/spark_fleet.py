@@ -69,6 +69,7 @@ class SparkFleetOperator(BaseOperator):
         startup_timeout_seconds: how long a driver may take until it runs; by default what the policy says.
         get_logs: show the end of each driver's log when it is over.
         driver_log_lines: lines of each driver's log to show at the end; 0 for none.
+        follow_driver_log: show what the drivers write while they run, too: up to 200 lines in five seconds of each.
         log_events_on_failure: when the application fails, show the last Events of it and its driver.
         random_name_suffix: end the application's name with a suffix that no other try has; False: the exact name.
         reattach_on_restart: take over the fleet that an earlier try left running, if it is what this try would submit;
@@ -130,6 +131,7 @@ class SparkFleetOperator(BaseOperator):
         startup_timeout_seconds: float | None = None,
         get_logs: bool = True,
         driver_log_lines: int = 100,
+        follow_driver_log: bool = False,
         log_events_on_failure: bool = False,
         random_name_suffix: bool = True,
         reattach_on_restart: bool = True,
@@ -143,6 +145,7 @@ class SparkFleetOperator(BaseOperator):
         check_counts(driver_log_lines=driver_log_lines)
         check_flags(
             get_logs=get_logs,
+            follow_driver_log=follow_driver_log,
             log_events_on_failure=log_events_on_failure,
             random_name_suffix=random_name_suffix,
             reattach_on_restart=reattach_on_restart,
@@ -179,6 +182,7 @@ class SparkFleetOperator(BaseOperator):
         self.startup_timeout_seconds = startup_timeout_seconds
         self.get_logs = get_logs
         self.driver_log_lines = driver_log_lines
+        self.follow_driver_log = follow_driver_log
         self.log_events_on_failure = log_events_on_failure
         self.random_name_suffix = random_name_suffix
         self.reattach_on_restart = reattach_on_restart
@@ -200,6 +204,7 @@ class SparkFleetOperator(BaseOperator):
             from airflow_provider_spotmix.hooks.metrics import FleetMetrics
 
             how["show"] = partial(context["ti"].xcom_push, XCOM_FLEET)
+            how["follow_driver_log"] = self.follow_driver_log
             how["watch"] = FleetMetrics(self.dag_id, self.task_id).observe
             return self._finish(lambda: self._work(lambda: self._in_cluster().run(plan, **how)))
         try:
@@ -320,7 +325,8 @@ class SparkFleetOperator(BaseOperator):
         Not in the trigger: Airflow loses a burst of lines before its event.
         """
         spec, failed = self._running, has_failed(event)
-        lines = self.driver_log_lines if self.get_logs else 0
+        is_told = self.follow_driver_log and not failed  # line by line, already
+        lines = self.driver_log_lines if self.get_logs and not is_told else 0
         if spec is None or not (lines or failed):
             return ""
         what: Any = {"lines": lines, "failed": failed, "events": self.log_events_on_failure}
@@ -378,6 +384,7 @@ class SparkFleetOperator(BaseOperator):
             spec=msgspec.to_builtins(spec),
             spotmix_conn_id=self.spotmix_conn_id,
             kubernetes_conn_id=self.kubernetes_conn_id,
+            follow_driver_log=self.follow_driver_log,
             **self._where(),
         )
 

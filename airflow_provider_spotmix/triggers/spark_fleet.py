@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -28,6 +29,7 @@ class SparkFleetTrigger(BaseTrigger):
         in_cluster: whether to use the pod's service account; before what the connections say.
         config_file: path of a kubeconfig on the triggerer; before what the connections say.
         cluster_context: a context of the kubeconfig; before what the connections say.
+        follow_driver_log: show what the drivers write while they run.
 
     """
 
@@ -40,6 +42,7 @@ class SparkFleetTrigger(BaseTrigger):
         in_cluster: bool | None = None,
         config_file: str | None = None,
         cluster_context: str | None = None,
+        follow_driver_log: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         self.spec = spec
@@ -48,6 +51,7 @@ class SparkFleetTrigger(BaseTrigger):
         self.in_cluster = in_cluster
         self.config_file = config_file
         self.cluster_context = cluster_context
+        self.follow_driver_log = follow_driver_log
         self._fired = False
         self._cluster: ClusterConfig | None = None
 
@@ -62,6 +66,7 @@ class SparkFleetTrigger(BaseTrigger):
                 "in_cluster": self.in_cluster,
                 "config_file": self.config_file,
                 "cluster_context": self.cluster_context,
+                "follow_driver_log": self.follow_driver_log,
             },
         )
 
@@ -71,6 +76,7 @@ class SparkFleetTrigger(BaseTrigger):
 
         from airflow_provider_spotmix.core.errors import SpotmixError
         from airflow_provider_spotmix.core.spec import FleetSpec
+        from airflow_provider_spotmix.fleet.driver_follow import driver_logs_followed
         from airflow_provider_spotmix.fleet.follow import wait_for_fleet
         from airflow_provider_spotmix.fleet.hub import Hub
         from airflow_provider_spotmix.kube.errors import KubeError
@@ -81,7 +87,12 @@ class SparkFleetTrigger(BaseTrigger):
         try:
             spec, hub, cluster = msgspec.convert(self.spec, FleetSpec), Hub.shared(), await self._where()
             sweep_in_background(hub, cluster, spec.namespace)
-            async with shown_in_xcom(self.task_instance, spec, hub, tell=self._tell) as progress:
+            async with AsyncExitStack() as stack:
+                shown = shown_in_xcom(self.task_instance, spec, hub, tell=self._tell)
+                progress = await stack.enter_async_context(shown)
+                if self.follow_driver_log:
+                    followed = driver_logs_followed(hub, cluster, spec, progress, tell=self._tell)
+                    await stack.enter_async_context(followed)
                 payload |= await wait_for_fleet(hub, cluster, spec, tell=self._tell, progress=progress)
         except AirflowNotFoundException as error:
             payload["error"] = f"in the triggerer, {error} (an environment variable must be set there too)"

@@ -47,6 +47,7 @@ def test_a_fleet_looked_after_in_the_worker(airflow: AirflowHarness) -> None:
     report = airflow.api.xcom("e2e_worker", run, "fleet")
     assert (report["result"], report["initial"]) == ("succeeded", {"spot": 1, "on-demand": 2})
     assert report["interruptions"] == []
+    assert "-driver] " in airflow.api.task_log("e2e_worker", run, "fleet")
     assert airflow.api.xcom("e2e_worker", run, "fleet", key="spotmix_fleet")["fleet"] == report["fleet"]
 
 
@@ -70,6 +71,7 @@ def test_a_node_that_dies_without_notice_is_noticed_shown_and_its_executor_repla
     assert airflow.api.wait_for_run("e2e_triggerer", run, timeout=300) == "success"
     shown = _wait_for_view(airflow, run, lambda summary: summary["state"] == "succeeded")
     assert shown["report"] == airflow.api.xcom("e2e_triggerer", run, "fleet")
+    assert "-driver] " in airflow.api.task_log("e2e_triggerer", run, "fleet")  # followed; its end was not told again
     told = statsd.of("spotmix", dag_id="e2e_triggerer", task_id="fleet")
     assert {"1|g", "0|g"} <= told["executors{pool=spot}"]  # placed, lost
     assert {"2|g", "3|g", "0|g"} <= told["executors{pool=on-demand}"]  # placed, replaced, over

@@ -538,6 +538,7 @@ arguments = _some(
         "spot_pending_timeout_seconds": _amounts,
         "fallback": _fallbacks,
         "get_logs": st.booleans() | junk,
+        "follow_driver_log": st.booleans() | junk,
         "driver_log_lines": st.integers(-1, 5) | junk,
         "delete_on_termination": st.booleans() | junk,
         "deferrable": st.booleans() | junk,

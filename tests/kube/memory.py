@@ -236,6 +236,8 @@ class MemoryKube(Kube):
         container: str | None = None,
         tail_lines: int | None = None,
         limit_bytes: int | None = None,
+        since_time: str | None = None,
+        timestamps: bool = False,
         previous: bool = False,
     ) -> str:
         raise NotImplementedError("pods in memory write no logs")

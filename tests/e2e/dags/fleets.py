@@ -40,4 +40,10 @@ APPLICATION: dict[str, Any] = {
 
 for dag_id, deferrable in (("e2e_triggerer", True), ("e2e_worker", False)):
     with DAG(dag_id=dag_id, schedule=None):
-        SparkFleetOperator(task_id="fleet", template_spec=APPLICATION, ratio="1:2", deferrable=deferrable)
+        SparkFleetOperator(
+            task_id="fleet",
+            template_spec=APPLICATION,
+            ratio="1:2",
+            follow_driver_log=True,
+            deferrable=deferrable,
+        )
