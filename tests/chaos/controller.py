@@ -21,18 +21,22 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_spotmix.core.spec import FleetSpec
+from airflow_provider_spotmix.core.spec import AGENT, FleetSpec
+from airflow_provider_spotmix.fleet.agent import Agent
+from airflow_provider_spotmix.fleet.follow import wait_for_fleet
 from airflow_provider_spotmix.fleet.hub import Hub
-from airflow_provider_spotmix.fleet.runner import run_fleet
 from airflow_provider_spotmix.fleet.submit import delete_patiently
+from airflow_provider_spotmix.fleet.voice import TellPerson
 from airflow_provider_spotmix.kube.client import Kube
 from airflow_provider_spotmix.kube.clock import ServerClock
 from airflow_provider_spotmix.kube.config import ClusterConfig
-from airflow_provider_spotmix.kube.errors import Unauthorized
+from airflow_provider_spotmix.kube.errors import Forbidden, NotFound, Unauthorized
 from airflow_provider_spotmix.kube.rest import KubeClient
 from airflow_provider_spotmix.kube.retry import Limits
 from tests.chaos import defects
 
+# Begins the last line of a controller that the namespace is gone for.
+GIVES_UP = "gives up"
 PR_SET_PDEATHSIG = 1  # prctl(2)
 # As the defaults, but for how soon a silent peer is given up, which a test cannot wait for.
 LIMITS = Limits(connect_seconds=2, call_seconds=4, watch_seconds=4, watch_slack_seconds=2, backoff_cap_seconds=2)
@@ -110,6 +114,8 @@ def _child(line: str) -> None:
         print("stopped", flush=True)
     except Unauthorized as error:
         print(f"refused: {error}", flush=True)  # as documented: the task fails, and is tried again
+    except (Forbidden, NotFound) as error:  # likewise, where nothing may be made any more
+        print(f"{GIVES_UP}: {error}", flush=True)
     except BaseException:  # noqa: BLE001 - the end of a process: whatever it was is told in its log
         traceback.print_exc()
     finally:
@@ -126,18 +132,34 @@ async def _control(order: Order) -> None:
     cluster: Any = PatientCluster(ClusterConfig(kube_config=order.kubeconfig), order.defect, order.skew_seconds)
     hub = Hub(linger_seconds=0)
     try:
-        report = await run_fleet(
-            hub,
-            cluster,
-            order.spec,
-            tell=lambda message, warning: print(f"{time.time():.3f} {'W' if warning else ' '} {message}", flush=True),
-        )
-        told = defects.falsified(report.to_dict(), order.defect)
-        _write(Path(order.directory, f"report-{order.name}.json"), json.dumps(told))
+        looking_after = _as_agent if order.spec.controller == AGENT else wait_for_fleet
+        end = await looking_after(hub, cluster, order.spec, tell=_tell)
+        if "report" in end:
+            told = defects.falsified(end["report"], order.defect)
+            _write(Path(order.directory, f"report-{order.name}.json"), json.dumps(told))
+        else:
+            print(f"no report: {end}", flush=True)
         async with hub.client(cluster) as kube:
             await delete_patiently(kube, order.spec)
     finally:
         await hub.close()
+
+
+async def _as_agent(hub: Hub, cluster: Any, spec: FleetSpec, *, tell: TellPerson) -> dict[str, Any]:
+    """A namespace agent and a task that waits for it, who live and die together."""
+    agent = asyncio.create_task(Agent(hub, cluster, spec.namespace, tell=tell).run())
+    task = asyncio.create_task(wait_for_fleet(hub, cluster, spec, tell=tell))
+    try:
+        await asyncio.wait({agent, task}, return_when=asyncio.FIRST_COMPLETED)
+        return await (task if task.done() else agent) or {}
+    finally:
+        agent.cancel()
+        task.cancel()
+        await asyncio.gather(agent, task, return_exceptions=True)
+
+
+def _tell(message: str, warning: bool) -> None:
+    print(f"{time.time():.3f} {'W' if warning else ' '} {message}", flush=True)
 
 
 def _write(path: Path, text: str) -> None:

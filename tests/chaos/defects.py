@@ -91,13 +91,17 @@ class DoubledPatch(_Placements):
     """The same placement goes to a second executor as well."""
 
     async def place(self, name: str, body: list[dict[str, Any]], *args: Any, **kwargs: Any) -> Any:
-        listing = await self.kube.list(PODS, args[0], label_selector="spark-role=executor")
-        for pod in listing.items:
-            if pod.spec.scheduling_gates and pod.metadata.name != name:
-                other = _with(body, "metadata/uid", pod.metadata.uid)
+        for _ in range(20):  # until Spark has asked for another one
+            listing = await self.kube.list(PODS, args[0], label_selector="spark-role=executor")
+            # A later one: two that are placed at once must not merely change seats.
+            gated = [pod for pod in listing.items if pod.spec.scheduling_gates]
+            waiting = [pod for pod in gated if _number(pod.metadata.name) > _number(name)]
+            if waiting:
+                other = _with(body, "metadata/uid", waiting[0].metadata.uid)
                 with suppress(KubeError):  # it has just been placed
-                    await super().place(pod.metadata.name, other, *args, **kwargs)
+                    await super().place(waiting[0].metadata.name, other, *args, **kwargs)
                 break
+            await asyncio.sleep(0.05)
         return await super().place(name, body, *args, **kwargs)
 
 
@@ -162,6 +166,10 @@ class EagerRescue(_Placements):
             if pod.status.phase == "Running" and pod.metadata.labels.get("spark-exec-id") == "1":
                 await self.kube.delete(PODS, pod.metadata.name, namespace)
         return done
+
+
+def _number(executor: str) -> int:
+    return int(executor.rpartition("-")[2])
 
 
 def _flipped(report: Report) -> None:

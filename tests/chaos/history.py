@@ -76,16 +76,17 @@ class Executor:
 
 @dataclass
 class Node:
-    """A node: when it was not ready, tainted as going, gone."""
+    """A node: when it was not ready, tainted as going, gone, or spoken of in an Event."""
 
     name: str
     unready: float | None = None
     tainted: float | None = None
     gone: float | None = None
+    told: float | None = None
 
     def in_trouble(self, at: float) -> bool:
         """Whether the API server had any word of trouble by then."""
-        return any(since is not None and since <= at for since in (self.unready, self.tainted, self.gone))
+        return any(since is not None and since <= at for since in (self.unready, self.tainted, self.gone, self.told))
 
 
 @dataclass
@@ -96,6 +97,7 @@ class History:
     nodes: dict[str, Node] = field(default_factory=dict)
     states: list[tuple[float, str]] = field(default_factory=list)  # of the application, in the operator's words
     application_deleted: tuple[float, str] | None = None
+    namespace_deleted: bool = False
     renewals: dict[str, list[float]] = field(default_factory=dict)  # by Lease
     released: dict[str, float] = field(default_factory=dict)  # Leases that are deleted
     deletions: dict[str, list[float]] = field(default_factory=dict)  # of Leases
@@ -234,7 +236,9 @@ def _pod(history: History, line: Line, pod: Json) -> None:
             history.submissions.append((line.at, submission))
     _see_placement(executor, line, pod)
     _see_status(executor, line, pod.get("status") or {})
-    if line.verb in ("delete", "deletecollection"):
+    if line.verb == "deletecollection":  # it answers with what was there before
+        _is_deleted(executor, line, at_once=not executor.node)
+    elif line.verb == "delete":
         _is_deleted(executor, line, at_once=not metadata.get("deletionGracePeriodSeconds"))
 
 
@@ -318,6 +322,8 @@ def _config_map(history: History, line: Line) -> None:
     if line.verb == "delete":
         if history.over is None:  # later it goes with the application
             history.checkpoint_deleted.append(line.at)
+    elif text and line.actor not in history.controllers:
+        history.checkpoint_deleted.append(line.at)  # it is spoilt, so what was written there is gone all the same
     elif text:
         holder = f"spotmix-{json.loads(plain(text)).get('holder', '')}"
         history.writes.append((line.at, holder))
@@ -342,10 +348,31 @@ def _note_writing(history: History, line: Line) -> None:
     history.written.append((f"{line.resource}/{line.name}", text + (plain(checkpoint) if checkpoint else "")))
 
 
+def _namespace(history: History, line: Line) -> None:
+    """Its application goes with it."""
+    if line.verb == "delete" and not line.subresource:
+        history.namespace_deleted = True
+        history.application_deleted = history.application_deleted or (line.at, line.actor)
+
+
+def _event(history: History, line: Line) -> None:
+    """A node's trouble may be told in an Event before anything of the Node changes."""
+    event = line.answer()
+    thing = event.get("involvedObject") or {}
+    if thing.get("kind") == "Node" and event.get("reason") not in _OF_HEALTH:
+        node = history.nodes.setdefault(thing["name"], Node(thing["name"]))
+        node.told = node.told or line.at
+
+
+# That a node is there, as Kubernetes' own controllers say.
+_OF_HEALTH = {"RegisteredNode", "NodeReady"}
+
 _READERS = {
     "pods": _pods,
     "nodes": _node,
     "sparkapplications": _application,
     "leases": _lease,
     "configmaps": _config_map,
+    "namespaces": _namespace,
+    "events": _event,
 }

@@ -11,8 +11,8 @@ from typing import Any
 
 from airflow_provider_spotmix.kube.client import Kube, PatchType
 from airflow_provider_spotmix.kube.errors import AlreadyExists, Conflict, Forbidden, KubeError, NotFound
-from airflow_provider_spotmix.kube.objects import Pod, Timestamp
-from airflow_provider_spotmix.kube.resources import LEASES, NODES, PODS
+from airflow_provider_spotmix.kube.objects import Pod, Raw, Timestamp
+from airflow_provider_spotmix.kube.resources import LEASES, NODES, PODS, Resource
 
 # The lab takes a node for lost whose Lease was not renewed for 8 s.
 HEARTBEAT_SECONDS = 3.0
@@ -21,7 +21,9 @@ LEASE_NAMESPACE = "kube-node-lease"
 # Which schedule's pods a node is for: nodes are shared by a whole cluster, schedules must not meet.
 STAGE_LABEL = "chaos/stage"
 SAFE_LABEL = "chaos/safe"
-DRAINED = "karpenter.sh/disrupted"
+ZONE = "topology.kubernetes.io/zone"
+VOLUMES: Resource[Raw] = Resource("", "v1", "persistentvolumes", "PersistentVolume", Raw, namespaced=False)
+CLAIMS: Resource[Raw] = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", Raw)
 
 
 def stamp() -> str:
@@ -48,6 +50,7 @@ class Machines:
         self._stage = stage
         self._namespace = namespace
         self._busy: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._volumes: list[str] = []
         self.all: dict[str, Machine] = {}
 
     async def add(self, pool: str, number: int, *, safe: bool = False) -> None:
@@ -56,7 +59,7 @@ class Machines:
         marks = {STAGE_LABEL: self._stage, "karpenter.sh/capacity-type": pool, "kubernetes.io/hostname": machine.name}
         if safe:
             marks[SAFE_LABEL] = "yes"
-        zone = {"topology.kubernetes.io/zone": self._stage}
+        zone = {ZONE: f"{self._stage}-{pool}"}
         capacity = {"cpu": "64", "memory": "256Gi", "pods": "110"}
         now = stamp()
         ready = {"type": "Ready", "status": "True", "reason": "Played", "message": "", "lastHeartbeatTime": now}
@@ -71,6 +74,26 @@ class Machines:
         await self._beat(machine)
         await self._kubelet.create(NODES, body)
 
+    async def add_volume(self, kube: Kube, claim: str) -> None:
+        """A volume in the zone of the on-demand nodes, bound to a claim of that name."""
+        terms = [{"matchExpressions": [{"key": ZONE, "operator": "In", "values": [f"{self._stage}-on-demand"]}]}]
+        size: dict[str, Any] = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+        volume = {
+            **size,
+            "capacity": {"storage": "1Gi"},
+            "csi": {"driver": "played", "volumeHandle": self._stage},
+            "claimRef": {"namespace": self._namespace, "name": claim},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+        }
+        wanted = {**size, "volumeName": self._stage, "resources": {"requests": {"storage": "1Gi"}}}
+        await kube.create(VOLUMES, {"metadata": {"name": self._stage}, "spec": volume})
+        await kube.create(CLAIMS, {"metadata": {"name": claim}, "spec": wanted}, self._namespace)
+        self._volumes.append(self._stage)
+
+    def kill(self, name: str) -> None:
+        """The machine is gone from one moment to the next."""
+        self.all[name].alive = self.all[name].registered = False
+
     async def remove_all(self) -> None:
         """Take the Node objects away; nothing of them may cost the next schedules anything."""
         for machine in self.all.values():
@@ -79,6 +102,9 @@ class Machines:
                 await self._kubelet.delete(NODES, machine.name)
             with suppress(KubeError):
                 await self._kubelet.delete(LEASES, machine.name, LEASE_NAMESPACE)
+        for volume in self._volumes:
+            with suppress(KubeError):
+                await self._kubelet.delete(VOLUMES, volume)
         for task in self._busy.values():
             task.cancel()
         await asyncio.gather(*self._busy.values(), return_exceptions=True)

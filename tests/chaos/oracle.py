@@ -57,6 +57,11 @@ class Case:
         """When nothing that becomes of an executor matters any more."""
         return self.history.over or self.history.last
 
+    def has_returned(self, executor: Executor) -> bool:
+        """Whether it was moved to where its seat belongs, as the policy asked for."""
+        moved = executor.deleted_by.startswith(actors.CONTROLLER) and executor.placed_pool != executor.seat_pool
+        return bool(self.setup.active_return_seconds) and moved and not executor.disruption
+
 
 def judge(evidence: Evidence) -> list[Finding]:
     """Everything that is wrong."""
@@ -70,6 +75,13 @@ def it_came_to_an_end(case: Case) -> Iterator[Finding]:
     """Every loss is replaced, so that the application has all its executors at last, and ends."""
     if case.evidence.stuck:
         yield Finding("stuck", case.evidence.stuck)
+
+
+def the_job_is_right(case: Case) -> Iterator[Finding]:
+    """Real Spark's job checks its own result; nothing that is played is a reason to fail."""
+    words = [word for _, word in case.history.states]
+    if case.evidence.schedule.real and not case.evidence.stuck and "COMPLETED" not in words:
+        yield Finding("job", f"it ended as {words[-1:]}")
 
 
 def nobody_waits_at_the_gate(case: Case) -> Iterator[Finding]:
@@ -169,6 +181,8 @@ def no_healthy_executor_is_removed(case: Case) -> Iterator[Finding]:
     for executor in case.history.executors.values():
         if executor.deleting is None or not executor.deleted_by.startswith(actors.CONTROLLER):
             continue
+        if case.has_returned(executor):
+            continue
         node = case.history.nodes.get(executor.node)
         troubled = node is not None and node.in_trouble(executor.deleting)
         waited = executor.deleting - (executor.ungated or executor.deleting)
@@ -200,6 +214,7 @@ def no_controller_breaks(case: Case) -> Iterator[Finding]:
 
 CHECKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     it_came_to_an_end,
+    the_job_is_right,
     nobody_waits_at_the_gate,
     nobody_waits_for_a_controller,
     every_seat_has_one_holder,

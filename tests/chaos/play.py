@@ -9,6 +9,7 @@ import asyncio
 import json
 import secrets
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -20,26 +21,25 @@ from msgspec import Struct
 from airflow_provider_spotmix.fleet.leftovers import delete_leftover, find_leftovers
 from airflow_provider_spotmix.fleet.plan import FleetPlan
 from airflow_provider_spotmix.fleet.submit import delete_patiently, submit
-from airflow_provider_spotmix.kube.errors import KubeError, NotFound
-from airflow_provider_spotmix.kube.objects import Pod, Raw
-from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, NAMESPACES, PODS, Resource
+from airflow_provider_spotmix.kube.errors import KubeError
+from airflow_provider_spotmix.kube.objects import Pod
+from airflow_provider_spotmix.kube.resources import CONFIG_MAPS, LEASES, PODS, Resource
 from airflow_provider_spotmix.kube.watch import Changed, Reflector, Synced
 from tests.chaos import actors
 from tests.chaos.audit import Line
-from tests.chaos.controller import Order
-from tests.chaos.fleet import planned
-from tests.chaos.machines import Machines
+from tests.chaos.controller import GIVES_UP, Order
 from tests.chaos.processes import Controller
 from tests.chaos.schedule import Schedule
-from tests.chaos.spark import APPLICATIONS, Spark
+from tests.chaos.spark import APPLICATIONS
 from tests.chaos.theatre import Theatre
 from tests.chaos.wire import Wire, wire
 
-SERVICE_ACCOUNTS: Resource[Raw] = Resource("", "v1", "serviceaccounts", "ServiceAccount", Raw)
 SETTLED_SECONDS = 1.0
 STALL_SECONDS = 0.1
 # After an outage Kubernetes' garbage collector takes its time.
 GARBAGE_SECONDS = 60.0
+# Of what these delete, the rest goes by garbage collection, which begins some time after its lab.
+NEED_COLLECTION = {"application-deleted", "namespace-deleted", "driver-restarts"}
 LEFT: tuple[Resource[Any], ...] = (PODS, CONFIG_MAPS, LEASES, APPLICATIONS)
 
 
@@ -66,17 +66,22 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 async def play(theatre: Theatre, schedule: Schedule) -> Evidence:
     """Play a schedule from the submission to the sweep."""
+    from tests.chaos.played import PlayedRun  # both need what is here
+    from tests.chaos.real import RealRun
+
+    if {fault.name for fault in schedule.faults} & NEED_COLLECTION:
+        await asyncio.shield(theatre.collecting)
     async with AsyncExitStack() as stack:
         line = await stack.enter_async_context(wire(theatre.server, theatre.session))
-        run = Run(theatre, schedule, line)
+        run: Run = (RealRun if schedule.real else PlayedRun)(theatre, schedule, line)
         stack.push_async_callback(run.close)
         await run.set_up()
         await run.to_its_end()
         return await run.evidence()
 
 
-class Run:
-    """One schedule as it is played."""
+class Run(ABC):
+    """One schedule as it is played: what there is whatever the nodes and Spark are."""
 
     def __init__(self, theatre: Theatre, schedule: Schedule, line: Wire) -> None:
         self.theatre = theatre
@@ -85,7 +90,6 @@ class Run:
         self.stage = f"chaos-{schedule.seed}-{secrets.token_hex(2)}"
         self.directory = theatre.directory / self.stage
         self.canaries = [f"canary-{secrets.token_hex(8)}" for _ in range(2)]
-        self.machines = Machines(theatre.clients[actors.KUBELET], self.stage, self.stage)
         self.pods: dict[str, Pod] = {}
         self.controllers: list[Controller] = []
         self.killed: set[int] = set()
@@ -96,39 +100,65 @@ class Run:
         self._orders = 0
         self._tasks: list[asyncio.Task[Any]] = []
         self.plan: FleetPlan
-        self.spark: Spark
+
+    # -- what nodes and Spark are
+
+    @abstractmethod
+    async def build(self) -> FleetPlan:
+        """Make the namespace and its nodes; plan the fleet."""
+
+    @abstractmethod
+    def perform(self) -> None:
+        """Begin with Spark's part: the application is submitted."""
+
+    @property
+    @abstractmethod
+    def is_whole(self) -> bool:
+        """Whether all executors that are wanted run, and none is about to go."""
+
+    @abstractmethod
+    def executors(self) -> list[Pod]:
+        """Executors of the current submission."""
+
+    @abstractmethod
+    async def end(self) -> None:
+        """Let the application end well, if it does not by itself."""
+
+    @abstractmethod
+    def victims(self) -> list[str]:
+        """Nodes that something may happen to."""
+
+    @abstractmethod
+    def is_dead(self, node: str) -> bool:
+        """Whether that node cannot say that a pod has ended."""
+
+    @abstractmethod
+    def machinery(self) -> Any:
+        """What a provider can do to machines: `kill` and so on, each with a node's name."""
+
+    def see(self, pod: Pod) -> None:  # noqa: B027 - real kubelets see for themselves
+        """A pod is there, or has changed."""
+
+    async def recover(self) -> None:  # noqa: B027 - likewise
+        """The API server is back."""
+
+    @abstractmethod
+    async def tear_down(self) -> None:
+        """Remove nodes and namespace, or put them right."""
 
     # -- what is there before the curtain rises
 
     async def set_up(self) -> None:
         """Namespace, nodes, the submitted application, Spark's part, one controller."""
         self.directory.mkdir(parents=True)
-        kube = self.theatre.clients[actors.STAGE]
-        await kube.create(NAMESPACES, {"metadata": {"name": self.stage}})
-        for number in range(2):
-            await self.machines.add("spot", number)
-            await self.machines.add("on-demand", number)
-        await self.machines.add("on-demand", 2, safe=True)
-        await _until_there(kube, SERVICE_ACCOUNTS, "default", self.stage)
-        self.plan = planned(self.schedule.setup, self.stage, self.canaries)
-        self._spawn(self._feel_stalls())
-        self._spawn(self._mirror_pods())
-        self._spawn(self.machines.keep_beating())
-        await submit(kube, self.plan, tell=lambda *_: None)
-        setup = self.schedule.setup
-        operator, driver = self.theatre.clients[actors.OPERATOR], self.theatre.clients[actors.DRIVER]
-        self.spark = Spark(
-            operator,
-            driver,
-            self.plan.applications[0],
-            lambda: list(self.pods.values()),
-            executors=setup.executors,
-            batch=setup.spark_batch,
-        )
+        self.plan = await self.build()
+        self.spawn(self._feel_stalls())
+        self.spawn(self._mirror_pods())
+        await submit(self.theatre.clients[actors.STAGE], self.plan, tell=lambda *_: None)
         self._begun = asyncio.get_running_loop().time()
-        await self.start_controller()
-        self._spawn(self.spark.submit())
-        self._spawn(self.spark.run(lambda node: node not in self.machines.all or self.machines.all[node].alive))
+        for _ in range(self.schedule.setup.controllers):
+            await self.start_controller()
+        self.perform()
 
     async def start_controller(self) -> Controller:
         """One more controller process."""
@@ -160,21 +190,23 @@ class Run:
         if self.schedule.once_running:
             await self._until_running()
         for fault in self.schedule.faults:
-            self._spawn(self._at(fault.at, partial(strike, self, fault)))
+            self.spawn(self._at(fault.at, partial(strike, self, fault)))
+        # What is moved back to spot where there is none is hardly ever whole for long.
+        settled_seconds = 0.0 if self.schedule.setup.active_return_seconds else SETTLED_SECONDS
         deadline = self.schedule.last_fault + self.schedule.patience_seconds
         settled_at: float | None = None
-        while not self.reports():
+        while not self.reports() and not self.is_given_up():
             await asyncio.sleep(0.1)
             await self._try_again()
             if self.clock > deadline + self.stalled_seconds:
                 self.stuck = self._picture()
                 return
-            if not self.spark.submission or not self.spark.has_all or self.clock < self.schedule.last_fault:
+            if not self.is_whole or self.clock < self.schedule.last_fault:
                 settled_at = None
             elif settled_at is None:
                 settled_at = self.clock
-            elif self.clock - settled_at > SETTLED_SECONDS:
-                await self.spark.end("COMPLETED")
+            elif self.clock - settled_at > settled_seconds:
+                await self.end()
         with suppress(TimeoutError):
             async with asyncio.timeout(10):  # the deletion, and the farewell
                 await asyncio.gather(*(each.ended() for each in self.controllers[:1]))
@@ -182,7 +214,7 @@ class Run:
     async def _until_running(self) -> None:
         """Until all executors run; not for ever, since a defect may be in the way."""
         give_up = self.schedule.patience_seconds
-        while not (self.spark.submission and self.spark.has_all) and self.clock < give_up:  # noqa: ASYNC110 - a poll
+        while not (self.is_whole or self.reports()) and self.clock < give_up:  # noqa: ASYNC110 - a poll
             await asyncio.sleep(0.1)
         self._begun = asyncio.get_running_loop().time()
 
@@ -196,6 +228,12 @@ class Run:
     def clock(self) -> float:
         """Seconds since the submission."""
         return asyncio.get_running_loop().time() - self._begun
+
+    def is_given_up(self) -> bool:
+        """Whether nobody can look after the fleet any more: its namespace is going."""
+        if "namespace-deleted" not in self.struck:
+            return False
+        return any(f"\n{GIVES_UP}: " in f"\n{path.read_text()}" for path in self.directory.glob("*.log"))
 
     def reports(self) -> list[Path]:
         """Reports there are, the first one first."""
@@ -212,9 +250,7 @@ class Run:
             return f"{pod.metadata.name}: {pod.status.phase} on {pod.spec.node_name or 'no node'}{gated}{gone}"
 
         pods = "; ".join(sorted(map(shown, self.pods.values())))
-        return (
-            f"after {self.clock:.0f} s: {self.spark.wanted} executors wanted, {len(self.running())} controllers; {pods}"
-        )
+        return f"after {self.clock:.0f} s: {len(self.running())} controllers; {pods}"
 
     async def _feel_stalls(self) -> None:
         loop = asyncio.get_running_loop()
@@ -231,14 +267,15 @@ class Run:
                 case Synced(objects):
                     self.pods = {pod.metadata.uid: pod for pod in objects}
                     for pod in objects:
-                        self.machines.see(pod)
+                        self.see(pod)
                 case Changed("DELETED", pod):
                     self.pods.pop(pod.metadata.uid, None)
                 case Changed(_, pod):
                     self.pods[pod.metadata.uid] = pod
-                    self.machines.see(pod)
+                    self.see(pod)
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Let something go on until the end."""
         self._tasks.append(asyncio.create_task(work))
 
     # -- afterwards
@@ -261,7 +298,7 @@ class Run:
         left = await self._left()
         return Evidence(
             schedule=self.schedule,
-            lines=self.theatre.tail.take(self.stage),
+            lines=self.lines(),
             report=json.loads(reports[0].read_text()) if (reports := self.reports()) else None,
             logs={path.name: path.read_text() for path in self.directory.glob("*.log")},
             left=left,
@@ -271,6 +308,10 @@ class Run:
             struck=self.struck,
             stuck=self.stuck or "; ".join(f"the play itself failed: {each}" for each in failed),
         )
+
+    def lines(self) -> list[Line]:
+        """What the audit log says."""
+        return self.theatre.tail.take(self.stage)
 
     async def _left(self, *, without: str = "none") -> list[str]:
         """What is there, once Kubernetes has collected its garbage; ``without``: what it is not waited for."""
@@ -293,8 +334,11 @@ class Run:
 
     def _is_stranded(self, thing: Any) -> bool:
         """A pod that is deleted, but whose dead machine does not say so: it goes when the cloud deletes the Node."""
-        machine = self.machines.all.get(thing.spec.node_name) if isinstance(thing, Pod) else None
-        return machine is not None and not machine.alive and thing.metadata.deletion_timestamp is not None
+        return (
+            isinstance(thing, Pod)
+            and thing.metadata.deletion_timestamp is not None
+            and self.is_dead(thing.spec.node_name)
+        )
 
     async def close(self) -> None:
         """End everything that belongs to this run."""
@@ -305,15 +349,4 @@ class Run:
         if self.theatre.closing:
             return
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.machines.remove_all()
-        with suppress(KubeError):
-            await self.theatre.clients[actors.STAGE].delete(NAMESPACES, self.stage)
-
-
-async def _until_there(kube: Any, resource: Resource[Any], name: str, namespace: str) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            with suppress(NotFound):
-                await kube.get(resource, name, namespace)
-                return
-            await asyncio.sleep(0.05)
+        await self.tear_down()

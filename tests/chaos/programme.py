@@ -8,8 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airflow_provider_spotmix.lab.config import LabConfig
-from tests.chaos.schedule import Schedule, drawn, drawn_outage
-from tests.chaos.theatre import PLAYED
+from tests.chaos.schedule import Schedule, drawn, drawn_outage, drawn_real
+from tests.chaos.theatre import PLAYED, REAL
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -19,7 +19,6 @@ class Part(Struct, frozen=True, kw_only=True):
     schedules: tuple[Schedule, ...]
     config: LabConfig
     serial: bool = False
-    real: bool = False
 
 
 def parts(*, seed: int, count: int, outages: int, real: int, defect: str, replay: Schedule | None) -> list[Part]:
@@ -33,9 +32,10 @@ def parts(*, seed: int, count: int, outages: int, real: int, defect: str, replay
     found = [
         Part(name="concurrent", schedules=some(count, drawn), config=PLAYED),
         Part(name="outages", schedules=some(outages, drawn_outage), config=PLAYED, serial=True),
+        Part(name="real", schedules=some(real, drawn_real), config=REAL, serial=True),
     ]
     return [part for part in found if part.schedules]
 
 
 def _part_of(schedule: Schedule) -> Part:
-    return Part(name="replay", schedules=(schedule,), config=PLAYED, serial=True)
+    return Part(name="replay", schedules=(schedule,), config=REAL if schedule.real else PLAYED, serial=True)

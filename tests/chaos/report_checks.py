@@ -14,6 +14,8 @@ from tests.chaos.oracle import Case, Finding
 SECONDS_OF_ONE = 2.0
 # What happens so shortly before the end may be seen after it.
 BEFORE_THE_END_SECONDS = 2.0
+# Deletes what belongs to something that is gone, such as executors to their driver.
+COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 # A controller that was in charge for so long after a loss has seen it and written it down.
 SEEN_SECONDS = 3.0
 
@@ -21,7 +23,7 @@ SEEN_SECONDS = 3.0
 def the_result_is_right(case: Case) -> Iterator[Finding]:
     report, words = case.evidence.report, [word for _, word in case.history.states]
     if report is None:
-        if not case.evidence.stuck:
+        if not case.evidence.stuck and not case.history.namespace_deleted:
             yield Finding("result", "there is no report")
         return
     deleted = case.history.application_deleted
@@ -66,6 +68,8 @@ def every_loss_is_told(case: Case) -> Iterator[Finding]:
             continue  # somebody has deleted what was written down of it
         if sum(end - begin for begin, end in overlap((left, case.over), case.history.in_charge())) < SEEN_SECONDS:
             continue  # nobody was there to see that it was missing
+        if case.has_returned(executor):
+            continue
         if not (executor.disruption or executor.killed_by_memory or _is_replaced(case, executor)):
             continue  # a deletion that nothing explains may be the beginning of the end
         if not told & {executor.name, f"executor {executor.number}"}:
@@ -81,6 +85,8 @@ def a_loss_that_was_seen_is_not_guessed(case: Case) -> Iterator[Finding]:
     for executor in case.history.executors.values():
         if executor.left is None or not (executor.disruption and _was_placed(executor)):
             continue
+        if executor.deleted_by == COLLECTOR:
+            continue  # it went with its driver
         was_seen = any(begin + 1.0 < executor.left < end - SEEN_SECONDS for begin, end in eyes)
         if was_seen and executor.left < case.over - SEEN_SECONDS and executor.name not in told:
             yield Finding("loss-forgotten", f"{executor.name} ({executor.disruption}) went under a controller's eyes")
@@ -118,11 +124,20 @@ def the_seconds_are_right(case: Case) -> Iterator[Finding]:
         if not told["estimated"] and abs(seconds - total) > slack:
             yield Finding("ledger", f"{pool}: {seconds} s, there were {total:.1f} of {count} executors")
         least = told["executor_seconds_at_least"]
-        if told["estimated"] and (least > total + slack or (told["executors"] == count and seconds < total - slack)):
+        is_bounded = told["estimated"] and not told["incomplete"]
+        if is_bounded and told["executors"] != count:
+            yield Finding("ledger", f"{pool}: estimated, with {told['executors']} executors, but there were {count}")
+        if told["estimated"] and (least > total + slack or (is_bounded and seconds < total - slack)):
             yield Finding("ledger", f"{pool}: estimated {least} to {seconds} s, there were {total:.1f}")
 
 
-_NOBODY = {"executors": 0, "executor_seconds": 0.0, "executor_seconds_at_least": 0.0, "estimated": False}
+_NOBODY = {
+    "executors": 0,
+    "executor_seconds": 0.0,
+    "executor_seconds_at_least": 0.0,
+    "estimated": False,
+    "incomplete": False,
+}
 
 REPORT_CHECKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     the_result_is_right,

@@ -46,6 +46,7 @@ class Spark:
         self._failed: set[str] = set()
         self._dying: dict[str, float] = {}
         self.submission = ""
+        self._attempts = 0
         self._last_id = 0
         self._driver_uid = ""
         self._application_uid = ""
@@ -54,10 +55,19 @@ class Spark:
 
     # -- the operator
 
-    async def submit(self) -> None:
+    async def submit(self, after_seconds: float = 0.0) -> None:
         """See the application, and make its driver; again after a driver's end."""
+        await asyncio.sleep(after_seconds)
+        try:
+            await self._submit()
+        except (NotFound, Forbidden):
+            if not self.over:  # somebody has deleted the application, or its namespace
+                raise
+
+    async def _submit(self) -> None:
         found = await self._operator.get(APPLICATIONS, self.name, self._namespace)
         self._application_uid = found.metadata.uid
+        self._attempts += 1
         await self._say("SUBMITTED")
         self.submission, self._last_id = f"spark-{uuid.uuid4().hex}", 0
         body = self._pod("driver", f"{self.name}-driver", {"spark-role": "driver"})
@@ -101,7 +111,8 @@ class Spark:
 
     async def _say(self, word: str, message: str = "") -> None:
         state = {"state": word, "errorMessage": message}
-        status = {"applicationState": state, "driverInfo": {"podName": f"{self.name}-driver"}}
+        status: dict[str, Any] = {"applicationState": state, "driverInfo": {"podName": f"{self.name}-driver"}}
+        status["executionAttempts"] = self._attempts
         with suppress(NotFound):
             await self._operator.patch(
                 APPLICATIONS, self.name, {"status": status}, self._namespace, subresource="status"

@@ -30,7 +30,7 @@ def summary(results: list[Result], seconds: float) -> str:
     """Everything in a few lines: what was played how often, what is right, and how to see again what is not."""
     struck = Counter(name for result in results for name in result.outcome.struck)
     said = ["", "faults played: " + ", ".join(f"{name} {struck[name]}" for name in sorted(struck))]
-    if never := sorted(name for name in KINDS if not struck[name]):
+    if len(results) > 1 and (never := sorted(name for name in KINDS if not struck[name])):
         said.append(f"never played: {', '.join(never)}")
     for result in results:
         if result.outcome.findings:

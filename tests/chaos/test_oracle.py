@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import actors, audit
+from tests.chaos.history import read
 from tests.chaos.oracle import judge
 from tests.chaos.play import Evidence
 from tests.chaos.schedule import Schedule, Setup
@@ -133,7 +134,8 @@ class Story:
         ledger: dict[str, dict[str, Any]] = {}
         for fate in self.fates:
             pool = fate.placed_pool or fate.seat_pool
-            account = ledger.setdefault(pool, {"executors": 0, "executor_seconds": 0.0, "estimated": False})
+            nothing = {"executors": 0, "executor_seconds": 0.0, "estimated": False, "incomplete": False}
+            account = ledger.setdefault(pool, nothing)
             account["executors"] += 1
             account["executor_seconds"] += fate.seconds
             account["executor_seconds_at_least"] = account["executor_seconds"]
@@ -246,6 +248,11 @@ def test_a_fleet_as_it_should_be_is_right() -> None:
             "ledger",
             id="bounds-that-do-not-hold",
         ),
+        pytest.param(
+            with_ledger(estimated=True, executors=1, executor_seconds=99.0, executor_seconds_at_least=1.0),
+            "ledger",
+            id="an-estimate-of-too-few",
+        ),
     ],
 )
 def test_what_must_not_be_is_found(story: Story, kind: str) -> None:
@@ -263,3 +270,14 @@ def test_a_gate_that_stays_while_no_controller_is_there_is_nobodys_fault() -> No
 
 def test_an_estimate_whose_bounds_hold_is_honest() -> None:
     assert with_ledger(estimated=True, executor_seconds=99.0, executor_seconds_at_least=1.0).findings() == set()
+
+
+def test_an_incomplete_ledger_says_no_more_than_at_least() -> None:
+    told = {"executors": 0, "executor_seconds": 0.0, "executor_seconds_at_least": 0.0}
+    assert with_ledger(estimated=True, incomplete=True, **told).findings() == set()
+
+
+def test_a_checkpoint_that_a_person_spoils_makes_nobody_the_holder() -> None:
+    spoilt = line(9.0, actors.PERSON, "patch", "configmaps", "c", {"data": {"checkpoint": "spoilt"}})
+    history = read([*Story().lines(), spoilt], controller=actors.CONTROLLER)
+    assert (len(history.holds), len(history.checkpoint_deleted)) == (1, 1)

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +22,21 @@ from airflow_provider_spotmix.kube.retry import Limits
 from airflow_provider_spotmix.lab import parts
 from airflow_provider_spotmix.lab.config import LabConfig, nodes_of
 from airflow_provider_spotmix.lab.lab import Lab
-from airflow_provider_spotmix.lab.pools import ON_DEMAND, PoolConfig
+from airflow_provider_spotmix.lab.pools import ON_DEMAND, SPOT, PoolConfig
 from tests.chaos import actors, audit
 from tests.chaos.processes import Nursery, nursery
 from tests.chaos.spark import APPLICATIONS
 
 # A lab for played fleets: no operator, and a node only because a lab has at least one.
 IDLE = PoolConfig("idle", ON_DEMAND, nodes=1, cpu="0")
+IDLE_NODE = "idle-1"
+REAL = LabConfig(
+    nodes=nodes_of(PoolConfig("spot", SPOT, nodes=3), PoolConfig("on-demand", ON_DEMAND, nodes=4)), audit="keep"
+)
 PLAYED = LabConfig(nodes=nodes_of(IDLE), without=(parts.OPERATOR,), audit="keep")
 ACTORS = (actors.OPERATOR, actors.DRIVER, actors.KUBELET, actors.PERSON, actors.CLOUD, actors.STAGE)
 POLL_SECONDS = 0.5
+THREADS = 48  # for the lab's signals, which block while they last
 # Actors outlive an outage of the API server.
 PATIENT = Limits(attempts=30, backoff_cap_seconds=0.5)
 # Namespaces and nodes are named so that each line of the audit log says whose it is.
@@ -46,10 +52,11 @@ STAGE_NAME = re.compile(r"chaos-[0-9]+-[0-9a-f]{4}")
 
 
 class AuditTail:
-    """Follows the audit log and sorts what is worth keeping by stage."""
+    """Follows the audit log and sorts what is worth keeping by stage; ``nodes``: that all stages share."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, nodes: frozenset[str] = frozenset()) -> None:
         self._path = path
+        self._nodes = nodes
         self._kept: dict[str, list[audit.Line]] = defaultdict(list)
         self._rest = b""
         self._file: BinaryIO | None = None
@@ -66,11 +73,16 @@ class AuditTail:
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         for text in lines:
             line = audit.parse_cut(text)
-            if line and (stage := STAGE_NAME.match(line.namespace or line.name)):
+            if line is None:
+                continue
+            # Events of nodes are in no stage's namespace.
+            if stage := STAGE_NAME.match(line.namespace) or STAGE_NAME.match(line.name):
                 self._kept[stage.group()].append(line)
+            elif line.name.partition(".")[0] in self._nodes:
+                self._kept[""].append(line)
 
-    def take(self, stage: str) -> list[audit.Line]:
-        """All lines about a stage, which are forgotten here."""
+    def take(self, stage: str = "") -> list[audit.Line]:
+        """All lines about a stage, or about the nodes that all share; they are forgotten here."""
         self.read_on()
         return self._kept.pop(stage, [])
 
@@ -95,6 +107,7 @@ class Theatre:
     session: aiohttp.ClientSession
     tail: AuditTail
     collecting: asyncio.Task[None]
+    threads: ThreadPoolExecutor
     directory: Path
     keeps_all: bool = False
     closing: bool = False
@@ -116,14 +129,26 @@ async def theatre(lab: Lab, directory: Path, *, keeps_all: bool = False) -> Asyn
         tls = ssl.create_default_context(cadata=actors.authority(lab.kubeconfig))
         connector = aiohttp.TCPConnector(ssl=tls, limit=0)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, read_bufsize=2**22))
-        tail = AuditTail(lab.files.audit_log)
+        tail = AuditTail(lab.files.audit_log, frozenset(lab.nodes.alive()) - {IDLE_NODE})
         stack.callback(tail.close)
         following = asyncio.create_task(tail.follow())
         stack.callback(following.cancel)
         collecting = asyncio.create_task(_until_garbage_is_collected(clients[actors.STAGE]))
         stack.callback(collecting.cancel)
+        threads = ThreadPoolExecutor(THREADS)
+        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
         yield Theatre(
-            lab, lab.kubeconfig, chosen.server, clients, mother, session, tail, collecting, directory, keeps_all
+            lab,
+            lab.kubeconfig,
+            chosen.server,
+            clients,
+            mother,
+            session,
+            tail,
+            collecting,
+            threads,
+            directory,
+            keeps_all,
         )
 
 

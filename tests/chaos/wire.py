@@ -18,7 +18,13 @@ from aiohttp import web
 
 _HOP = ("host", "connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "date", "server")
 _GONE = {"kind": "Status", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old resource version"}
-_REASONS = {401: "Unauthorized", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
+_REASONS = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+}
 _REPEAT_SECONDS = 0.5
 
 
@@ -31,6 +37,7 @@ class Weather:
     watches_gone: bool = False
     repeat: bool = False
     refuse: bool = False
+    refuse_placements: bool = False
     delay_seconds: float = 0.0
     alive: asyncio.Event = field(default_factory=asyncio.Event)
     dead: list[asyncio.Event] = field(default_factory=list)
@@ -80,6 +87,8 @@ class Wire:
             await asyncio.sleep(weather.delay_seconds)
             if weather.answer:
                 return _refusal(weather.answer)
+            if weather.refuse_placements and request.method == "PATCH" and "/pods/" in request.path:
+                return _refusal(403)
             if request.query.get("watch"):
                 return await self._watch(request, alive)
             return await self._call(request, alive)
