@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from msgspec.structs import replace
-
-from airflow_provider_spotmix.core.spec import ApplicationSpec, FleetSpec
+from airflow_provider_spotmix.core.spec import ApplicationSpec
 from airflow_provider_spotmix.core.state import Account, ApplicationState, FleetState, OpenAccount
 
 
@@ -52,27 +50,6 @@ def entered(
         estimated=account.estimated or estimated,
         incomplete=account.incomplete,
     )
-
-
-def at_least(spec: FleetSpec, account: Account) -> Account:
-    """Return the least that an account may have come to: without the time for which nobody saw its executors.
-
-    Which of a fleet's applications an unseen executor belonged to is not kept; where they request different amounts, it
-    is taken for the largest.
-    """
-    cores = max(app.cores for app in spec.applications)
-    memory_gib = max(app.memory_gib for app in spec.applications)
-    return replace(
-        account,
-        seconds=_without(account.seconds, account.unseen_seconds),
-        unseen_seconds=0.0,
-        core_seconds=_without(account.core_seconds, account.unseen_seconds * cores),
-        gib_seconds=_without(account.gib_seconds, account.unseen_seconds * memory_gib),
-    )
-
-
-def _without(amount: float, part: float) -> float:
-    return max(0.0, amount - part)
 
 
 def _opened(app: ApplicationState) -> Iterator[tuple[OpenAccount, bool]]:

@@ -118,6 +118,22 @@ class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
     estimated: bool = False
     incomplete: bool = False
 
+    def at_least(self, spec: FleetSpec) -> Account:
+        """Return the least that it may have come to: without the time for which nobody saw its executors.
+
+        Which of the fleet's applications an unseen executor belonged to is not kept; where they request different
+        amounts, it is taken for the largest.
+        """
+        cores = max(app.cores for app in spec.applications)
+        memory_gib = max(app.memory_gib for app in spec.applications)
+        return replace(
+            self,
+            seconds=max(0.0, self.seconds - self.unseen_seconds),
+            unseen_seconds=0.0,
+            core_seconds=max(0.0, self.core_seconds - self.unseen_seconds * cores),
+            gib_seconds=max(0.0, self.gib_seconds - self.unseen_seconds * memory_gib),
+        )
+
 
 class OpenAccount(Struct, frozen=True, array_like=True):
     """An executor's account that a checkpoint found open: whoever takes over may never see the executor again.

@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from airflow_provider_spotmix.core.cost import Costs, costs
 from airflow_provider_spotmix.core.history import Cause, Loss, Replacement, Resubmission
-from airflow_provider_spotmix.core.ledger import at_least
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.state import Account, FleetState
 
@@ -110,7 +109,7 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
 
 def ledger_rows(spec: FleetSpec, ledger: Mapping[str, Account]) -> dict[str, dict[str, Any]]:
     """Accounts as a person reads them, by placed pool: closed ones, or those of `core.ledger.so_far`."""
-    return {pool: _account(account, at_least(spec, account)) for pool, account in sorted(ledger.items())}
+    return {pool: _account(account, account.at_least(spec)) for pool, account in sorted(ledger.items())}
 
 
 def _account(account: Account, least: Account) -> dict[str, Any]:

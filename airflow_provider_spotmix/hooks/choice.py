@@ -6,20 +6,20 @@ else.
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Mapping
-from decimal import Decimal
-from typing import Annotated, Any, NamedTuple, TypeVar
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, create_model
 
-from airflow_provider_spotmix.core.cost import Price, Prices
-from airflow_provider_spotmix.core.errors import InvalidInputError, at, shown
+from airflow_provider_spotmix.core.cost import Prices
+from airflow_provider_spotmix.core.errors import shown
 from airflow_provider_spotmix.core.mix import Mix
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import Pool
+from airflow_provider_spotmix.hooks.models import STRICT, mapping, number, read_model
+from airflow_provider_spotmix.hooks.prices import FILE, GIVEN, OWN, Own, ask, source
 from airflow_provider_spotmix.hooks.ratio import parse_mix
 from airflow_provider_spotmix.hooks.settings import (
     ARGUMENT,
@@ -33,11 +33,7 @@ from airflow_provider_spotmix.hooks.settings import (
 )
 
 ARGUMENTS = (*DEFAULTS, "policy")  # what a task can say itself
-OPTIONS = (*ARGUMENTS, "prices", "currency")  # what connection and configuration can
-_MAX_PRICE = 1_000_000
-_MAX_TOLD = 3  # of what is wrong at once
-
-_Model = TypeVar("_Model", bound=BaseModel)
+OPTIONS = (*ARGUMENTS, GIVEN, "currency", FILE, OWN)  # what the configuration can; a connection all but the last
 _Sources = tuple[tuple[str, Mapping[str, Any]], ...]
 
 
@@ -53,8 +49,22 @@ class Chosen(NamedTuple):
     origins: dict[str, tuple[Any, str]]
 
 
-def choose(argument: Mapping[str, Any], connection: Mapping[str, Any], config: Mapping[str, Any]) -> Chosen:
+def choose(
+    argument: Mapping[str, Any],
+    connection: Mapping[str, Any],
+    config: Mapping[str, Any],
+    *,
+    priced: bool = True,
+    now: dt.datetime | None = None,
+) -> Chosen:
     """Choose between the sources; the first that has a value wins, for ``policy`` the first that has that key.
+
+    Args:
+        argument: of the task.
+        connection: its fields.
+        config: options of ``[spotmix]``.
+        priced: whether prices are wanted.
+        now: the time of which prices are wanted; by default the present.
 
     Raises:
         InvalidInputError: a value cannot be used; the message names setting, source and remedy.
@@ -64,10 +74,10 @@ def choose(argument: Mapping[str, Any], connection: Mapping[str, Any], config: M
     found = resolve(argument, connection, config)
     pools = read_pools(found["pools"][0])
     policy = _policy(sources)
-    prices = _prices(sources)
+    prices = _prices(sources, pools, now or dt.datetime.now(dt.UTC)) if priced else None
     origins = found | {f"policy.{name}": each for name, each in policy.items()}
     if prices:
-        origins["prices"] = (_summary(prices[0], pools), prices[1])
+        origins["prices"] = prices[1:]
     return Chosen(
         mix=parse_mix(found["ratio"][0], found["on_demand_base"][0], pools),
         pools=pools,
@@ -79,64 +89,25 @@ def choose(argument: Mapping[str, Any], connection: Mapping[str, Any], config: M
     )
 
 
-def _summary(prices: Prices, pools: tuple[Pool, ...]) -> str:
-    told = f"of {', '.join(prices.by_pool)} in {prices.currency}"
-    unpriced = [pool.name for pool in pools if pool.name not in prices.by_pool]
-    return f"{told}, but not of {', '.join(unpriced)}: there will be no costs" if unpriced else told
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("Input should be a number, not a flag")  # noqa: TRY004 - what pydantic expects
-    return value
-
-
-_STRICT = ConfigDict(extra="forbid", frozen=True)
-_Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
-_Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
-_Amount = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, le=_MAX_PRICE, max_digits=18)]
+_Seconds = Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, BeforeValidator(number), Field(ge=0)]
 _TYPES: dict[Any, Any] = {float: _Seconds, int: _Count}
 # Made of the policy's own fields, so that a new one is a setting at once.
 PolicyModel: type[BaseModel] = create_model(
     "PolicyModel",
-    __config__=_STRICT,
+    __config__=STRICT,
     **{  # type: ignore[call-overload]
         each.name: (_TYPES.get(each.type, each.type) | None, None) for each in msgspec.structs.fields(Policy)
     },
 )
 
 
-class PriceModel(BaseModel):
-    """A pool's price, as a person writes it."""
-
-    model_config = _STRICT
-
-    core_hour: _Amount = Decimal(0)
-    gib_hour: _Amount = Decimal(0)
-    executor_hour: _Amount = Decimal(0)
-
-    @model_validator(mode="after")
-    def _is_given(self) -> PriceModel:
-        if not self.model_fields_set:
-            raise ValueError("give core_hour and gib_hour, or executor_hour")
-        return self
-
-
-class PricesModel(BaseModel):
-    """Prices by pool and their currency, as a person writes them."""
-
-    model_config = _STRICT
-
-    prices: Annotated[dict[str, PriceModel], Field(min_length=1)]
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
-
-
 def _policy(sources: _Sources) -> dict[str, tuple[Any, str]]:
     """Choose every field of the policy, and name its source."""
     read = [
-        (origin, _read(PolicyModel, _mapping("policy", source["policy"], origin), "policy", origin))
-        for origin, source in sources
-        if source.get("policy") is not None
+        (origin, _read_policy(settings["policy"], origin))
+        for origin, settings in sources
+        if settings.get("policy") is not None
     ]
     given = [(origin, model.model_dump(exclude_none=True)) for origin, model in read]
     given.append((DEFAULT, {each.name: each.default for each in msgspec.structs.fields(Policy)}))
@@ -146,47 +117,32 @@ def _policy(sources: _Sources) -> dict[str, tuple[Any, str]]:
     }
 
 
-def _prices(sources: _Sources) -> tuple[Prices, str] | None:
-    """Choose the prices, with the currency of the same source: amounts without their currency mean nothing."""
-    for origin, source in sources:
-        if source.get("prices") is None:
-            continue
-        given = {"prices": _mapping("prices", source["prices"], origin)}
-        if source.get("currency") is not None:
-            given["currency"] = source["currency"]
-        model = _read(PricesModel, given, "prices", origin)
-        by_pool = {pool: Price(**price.model_dump()) for pool, price in model.prices.items()}
-        return Prices(by_pool=by_pool, currency=model.currency), origin
-    return None
+def _read_policy(value: Any, origin: str) -> BaseModel:
+    given = mapping("policy", value, origin)
+    return read_model(PolicyModel, given, field="policy", origin=origin, known=lambda _: PolicyModel.model_fields)
 
 
-def _mapping(field: str, value: Any, origin: str) -> Mapping[str, Any]:
-    found = value
-    if isinstance(value, str):
-        try:
-            found = json.loads(value, parse_float=Decimal)
-        except (ValueError, RecursionError):
-            found = None
-    if not isinstance(found, Mapping):
-        raise InvalidInputError(f"{field} (from {origin}) is no mapping; give one, or a JSON object as text")
-    return found
+def _prices(sources: _Sources, pools: tuple[Pool, ...], now: dt.datetime) -> tuple[Prices | None, str, str] | None:
+    """Ask the first source of prices that is named. Returns them, what to tell of them, and who that was.
 
-
-def _read(model: type[_Model], given: Mapping[str, Any], field: str, origin: str) -> _Model:
+    What a person wrote has to be right. That a class of somebody's own does not know is told: no task fails for it.
+    """
+    named = (source(settings, origin) for origin, settings in sources)
+    asked = next((each for each in named if each), None)
+    if asked is None:
+        return None
+    names = [pool.name for pool in pools]
     try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        told = [_told(each, field, secret=origin == CONNECTION) for each in error.errors()]
-        more = f"; and {len(told) - _MAX_TOLD} more" if len(told) > _MAX_TOLD else ""
-        raise InvalidInputError(f"{'; '.join(told[:_MAX_TOLD])}{more} (from {origin})") from None
+        prices = ask(asked, names, now)
+    except Exception as error:
+        if not isinstance(asked, Own):
+            raise
+        why = f"{type(error).__name__}: {shown(str(error))}"
+        return None, f"not known, so there will be no costs: {why}", asked.name
+    return prices, _summary(prices, names), asked.name
 
 
-def _told(error: Any, field: str, *, secret: bool) -> str:
-    """Say what is wrong with which value; not the value, where somebody may have put a secret into the wrong field."""
-    path: list[str] = list(error["loc"])
-    where = functools.reduce(at, path, "" if path[:1] in (["prices"], ["currency"]) else field)
-    if error["type"] == "extra_forbidden":
-        known = PolicyModel.model_fields if field == "policy" else PriceModel.model_fields
-        return f"unknown field {where}; known: {', '.join(known)}"
-    what = "" if secret else f" is {shown(error['input'])}"
-    return f"{where}{what}: {error['msg'].removeprefix('Value error, ')}"
+def _summary(prices: Prices, pools: Sequence[str]) -> str:
+    told = f"of {', '.join(prices.by_pool)} in {prices.currency}"
+    unpriced = [pool for pool in pools if pool not in prices.by_pool]
+    return f"{told}, but not of {', '.join(unpriced)}: there will be no costs" if unpriced else told

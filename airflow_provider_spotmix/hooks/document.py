@@ -36,7 +36,13 @@ def read_document(found: Any, field: str) -> dict[str, Any]:
 
     """
     if isinstance(found, str):
-        found = _parse(found, field)
+        documents = parse(found, field)
+        if len(documents) > 1:
+            raise InvalidInputError(
+                f"{field} holds {len(documents)} documents (parted by '---'); give one SparkApplication, and each other"
+                " in a task of its own"
+            )
+        found = documents[0] if documents else None
     if found is None:
         raise InvalidInputError(f"{field} is empty, after templates were rendered; give a SparkApplication")
     if not isinstance(found, Mapping):
@@ -58,16 +64,22 @@ def plain(value: Any, field: str) -> Any:
     return _Plain(field).of(value, field, 0)
 
 
-def _parse(text: str, field: str) -> Any:
+def parse(text: str, field: str) -> list[Any]:
+    """Return the documents of a text, as they are written; `plain` makes plain values of them.
+
+    Raises:
+        InvalidInputError: it is no YAML.
+
+    """
     if len(text) > MAX_CHARACTERS:
         raise _too_large(field)
     try:
         if text.lstrip().startswith("{"):  # YAML's reader knows neither all of JSON's spaces nor its surrogate pairs
-            return json.loads(text, object_pairs_hook=_each_key_once)
+            return [json.loads(text, object_pairs_hook=_each_key_once)]
     except (ValueError, RecursionError):
         pass
     try:
-        documents = [document for document in yaml.load_all(text, _Loader) if document is not None]
+        return [document for document in yaml.load_all(text, _Loader) if document is not None]
     except yaml.MarkedYAMLError as error:
         where = error.problem_mark or error.context_mark
         place = f" (line {where.line + 1}, column {where.column + 1})" if where else ""
@@ -81,12 +93,6 @@ def _parse(text: str, field: str) -> Any:
         raise _too_deep(field) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise InvalidInputError(f"{field} is no YAML: {shown(str(error))}; correct it") from None
-    if len(documents) > 1:
-        raise InvalidInputError(
-            f"{field} holds {len(documents)} documents (parted by '---'); give one SparkApplication, and each other in"
-            " a task of its own"
-        )
-    return documents[0] if documents else None
 
 
 class _Loader(yaml.SafeLoader):

@@ -113,6 +113,7 @@ class SpotmixExtra(_ClusterExtra):
     policy: Any = None
     prices: Any = None
     currency: str | None = None
+    price_file: str | None = None
 
 
 def read_extra(extra: Mapping[str, Any], conn_id: str) -> SpotmixExtra:

@@ -94,8 +94,12 @@ class SpotmixHook(BaseHook):
             settings, read_kubernetes_extra(await self._aextra(conn_id), conn_id) if conn_id else settings
         )
 
-    def choose(self, argument: Mapping[str, Any] | None = None) -> Chosen:
+    def choose(self, argument: Mapping[str, Any] | None = None, *, priced: bool = True) -> Chosen:
         """Choose every setting between argument, connection, ``[spotmix]`` config and default.
+
+        Args:
+            argument: of the task.
+            priced: whether prices are wanted.
 
         Raises:
             InvalidInputError: a value cannot be used; the message names it, its source and the remedy.
@@ -108,6 +112,7 @@ class SpotmixHook(BaseHook):
             argument or {},
             self.settings().model_dump(exclude_none=True),
             {name: conf.get("spotmix", name, fallback=None) or None for name in choice.OPTIONS},
+            priced=priced,
         )
 
     def test_connection(self) -> tuple[bool, str]:

@@ -262,7 +262,7 @@ class SparkFleetSensor(BaseSensorOperator):
         mix = None
         if self.mix is not None:
             given = {"ratio": self.mix, "on_demand_base": self.on_demand_base, "pools": self.pools}
-            mix = self._hook().choose(given).mix
+            mix = self._hook().choose(given, priced=False).mix
         return read_wish(
             wait_for=self.wait_for, executors_running=self.executors_running, mix=mix, tolerance=self.tolerance
         )

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from airflow_provider_spotmix.core import checkpoint as cp
 from airflow_provider_spotmix.core.events import AnyEvent, ApplicationPhase
-from airflow_provider_spotmix.core.ledger import at_least, entered, so_far
+from airflow_provider_spotmix.core.ledger import entered, so_far
 from airflow_provider_spotmix.core.spec import ApplicationSpec
 from airflow_provider_spotmix.core.state import Account, FleetState, OpenAccount
 from tests.core.vocabulary import (
@@ -84,7 +84,7 @@ def test_the_least_of_groups_that_request_different_amounts() -> None:
     for request, estimated in ((small, True), (large, False)):
         opened = OpenAccount(SPOT, NOON, NOON + 40)
         found = entered(found, request, opened, until=NOON + 50, estimated=estimated)
-    assert at_least(spec, found) == Account(
+    assert found.at_least(spec) == Account(
         executors=2, seconds=90, core_seconds=250 - 40, gib_seconds=1000 - 160, estimated=True
     )
 

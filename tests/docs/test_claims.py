@@ -23,7 +23,8 @@ from airflow_provider_spotmix.core.history import HISTORY_DETAILS, Cause
 from airflow_provider_spotmix.core.policy import Policy
 from airflow_provider_spotmix.core.pools import PRESETS
 from airflow_provider_spotmix.fleet.report import SCHEMA, Report
-from airflow_provider_spotmix.hooks.choice import PriceModel, choose
+from airflow_provider_spotmix.hooks.choice import choose
+from airflow_provider_spotmix.hooks.prices import PriceModel
 from airflow_provider_spotmix.hooks.settings import DEFAULTS, SpotmixExtra, read_pools
 from airflow_provider_spotmix.lab.kwok import STAGES
 from airflow_provider_spotmix.lab.signals import SIGNALS
@@ -188,7 +189,15 @@ def test_every_setting_of_the_policy_is_listed_with_its_default() -> None:
 def test_prices_that_are_shown_can_be_read() -> None:
     (shown,) = [json.loads(b.text) for b in blocks("json") if b.page == "docs/connection.md" and "gib_hour" in b.text]
     assert choose({}, {"prices": shown}, {}).prices
-    assert set(PriceModel.model_fields) - first_column(page("connection.md")) == set()
+    assert set(PriceModel.model_fields) - first_column(page("cost.md")) == set()
+
+
+def test_price_files_that_are_shown_can_be_read(tmp_path: Path) -> None:
+    shown = [b.text for b in blocks("yaml") if b.page == "docs/cost.md"]
+    for number, text in enumerate(shown):
+        (tmp_path / f"{number}.yaml").write_text(text, "utf-8")
+        assert choose({}, {"price_file": str(tmp_path / f"{number}.yaml")}, {}).prices
+    assert len(shown) == 2
 
 
 def test_the_versions_that_are_tested_are_those_that_are_installed() -> None:

@@ -155,7 +155,7 @@ def test_prices_that_make_no_sense_are_refused(given_prices: Any, message: str) 
 
 
 def test_a_currency_is_a_code() -> None:
-    with pytest.raises(InvalidInputError, match=r"^currency is 'euro': .*pattern.* \(from \[spotmix\] config\)$"):
+    with pytest.raises(InvalidInputError, match=r"^currency is 'euro': .*ISO 4217.* \(from \[spotmix\] config\)$"):
         choose({}, {}, {"prices": PRICES, "currency": "euro"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ def airflow_app() -> Iterator[Any]:
         purge_cached_app()
         yield create_app(apps="core")
         purge_cached_app()
+        _forget_database()  # other tests want to see what it is like to have none
 
 
 @pytest.fixture
@@ -33,6 +35,15 @@ def clients(airflow_app: Any) -> Iterator[Clients]:
     made.empty()
     yield made
     made.empty()
+
+
+def _forget_database() -> None:
+    from airflow import settings
+
+    assert settings.engine is not None
+    settings.engine.dispose()
+    assert settings.engine.url.database is not None
+    Path(settings.engine.url.database).unlink()
 
 
 class Clients:
