@@ -19,7 +19,7 @@ from airflow_provider_spotmix.kube.resources import PODS
 
 Report = dict[str, Any]
 # Longer than any executor may be gated, plus what a fleet lives on after it.
-TOO_LATE_SECONDS = 13.0
+TOO_LATE_SECONDS = 20.0  # what a loaded machine may take is forgiven, so much later than that
 
 # Executors with a higher number were not there from the beginning.
 LATE = 5
