@@ -124,6 +124,8 @@ class _Follower:
                 found = first
             case Changed("ADDED" | "MODIFIED", changed):
                 found = changed
+            case Synced(()) | Changed("DELETED", _):
+                self._record = None  # with the namespace, for instance: then nobody will ever write another one
             case Disconnected():
                 self._voice.trouble("outage", f"waiting for the API server: {item.error}")
         if found is None:

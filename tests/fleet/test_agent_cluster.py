@@ -209,6 +209,19 @@ async def test_without_any_agent_nothing_is_submitted_and_nothing_waits_for_ever
 
 
 @pytest.mark.cluster
+async def test_a_fleet_that_is_gone_with_its_record_is_not_waited_for(scene: Scene) -> None:
+    """As in a namespace that somebody deletes, where no agent can write any more."""
+    told: list[str] = []
+    async with working(scene):
+        await scene.placed(spot=2, on_demand=3)
+        follower = following(scene, told)
+        await until(lambda: any("executors are placed" in said for said in told), told)
+    await scene.kube.delete(APPLICATIONS, scene.spark.name, scene.spark.namespace)
+    assert await left(scene) == []
+    assert "no agent has said how it ended" in (await follower)["error"]
+
+
+@pytest.mark.cluster
 async def test_a_plan_that_is_not_the_applications_own_is_not_followed(scene: Scene) -> None:
     """Who may annotate an application must not make the agent work elsewhere."""
     plan = scene.plan.applications[0]["metadata"]["annotations"]["spotmix.io/plan"]
