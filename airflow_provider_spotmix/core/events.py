@@ -113,12 +113,14 @@ class DriverObserved(Event, frozen=True, kw_only=True, omit_defaults=True, tag=T
     """A driver pod was read.
 
     ``waits_for``: why it does not run yet, as far as it says; empty when it says nothing. ``submission``: what Spark
-    calls this application (``spark-...``), in its UI and in a history server.
+    calls this application (``spark-...``), in its UI and in a history server. ``ui``: where that UI listens, an IP
+    address with a port; empty when it is not known.
     """
 
     application: str
     pod: str
     submission: str = ""
+    ui: str = ""
     started: bool = False
     waits_for: str = ""
     uid: str = ""

@@ -11,6 +11,7 @@ from airflow_provider_spotmix.core.actions import Inquire, Place, Remove, Rescue
 from airflow_provider_spotmix.core.interruption import proof_of_end
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.fleet.node_events import node_reasons
+from airflow_provider_spotmix.fleet.overhead import ui_address
 from airflow_provider_spotmix.fleet.resubmit import resubmit
 from airflow_provider_spotmix.fleet.submit import delete_applications
 from airflow_provider_spotmix.fleet.voice import Voice
@@ -198,12 +199,17 @@ def driver_observed(pod: Pod, *, at: float) -> ev.DriverObserved | None:
         application=pod.metadata.labels.get(labels.APPLICATION, ""),
         pod=pod.metadata.name,
         submission=pod.metadata.labels.get(labels.SPARK_SUBMISSION, ""),
+        ui=ui_address(pod.status.pod_ip, _ports(pod)),
         started=pod.status.phase in ("Running", "Succeeded", "Failed"),
         waits_for=waits_for(pod),
         uid=pod.metadata.uid,
         node=pod.spec.node_name,
         ended=pod.status.phase in ("Succeeded", "Failed"),
     )
+
+
+def _ports(pod: Pod) -> dict[str, int]:
+    return {port.name: port.container_port for container in pod.spec.containers for port in container.ports}
 
 
 def _is_gated(pod: Pod) -> bool:

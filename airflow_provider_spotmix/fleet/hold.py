@@ -39,6 +39,7 @@ from airflow_provider_spotmix.fleet.hub import FeedItem, Hub
 from airflow_provider_spotmix.fleet.kube_events import KubeEvents
 from airflow_provider_spotmix.fleet.lease import HolderWatch
 from airflow_provider_spotmix.fleet.outages import HOLD, Outages
+from airflow_provider_spotmix.fleet.overhead_watch import OverheadWatch
 from airflow_provider_spotmix.fleet.progress import Progress
 from airflow_provider_spotmix.fleet.report import Report, build
 from airflow_provider_spotmix.fleet.voice import Voice
@@ -59,6 +60,8 @@ LEAVE_SECONDS = 2.0
 CONCURRENT_CALLS = 16
 # How long a finished fleet waits for an API server that does not take its last checkpoint.
 LAST_WRITE_SECONDS = 10.0
+# How often the drivers are asked what interruptions have cost in work. What happens after the last time is not in it.
+OVERHEAD_SECONDS = 5.0
 # Samples of the gate's latency that a report and a checkpoint keep.
 LATENCIES = 512
 
@@ -104,6 +107,7 @@ class Hold:
         self._tasks: set[asyncio.Task[None]] = set()
         self._gated_since: dict[str, float] = {}
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._overhead = OverheadWatch(self._progress, voice)
         self._finish: Finish | None = None
 
     async def run(self, hub: Hub, cluster: ClusterConfig, holders: HolderWatch) -> Report:
@@ -137,6 +141,7 @@ class Hold:
             succeeded=finish.succeeded,
             message=finish.message,
             gate_latencies_ms=tuple(self._latencies),
+            overhead=self._overhead.total,
         )
 
     async def _follow_to_its_end(self, hub: Hub, cluster: ClusterConfig) -> Finish:
@@ -162,6 +167,7 @@ class Hold:
                 self._follow(pods, self._take_pods),
                 self._follow(applications, self._take_applications),
                 self._guard(checkpoint),
+                self._watch_overhead(),
                 self._tick(),
             )
 
@@ -201,6 +207,11 @@ class Hold:
             async for item in checkpoint:
                 if isinstance(item, Changed) and self._store.is_harmed(item.object, gone=item.type == "DELETED"):
                     self._dirty.set()
+
+    async def _watch_overhead(self) -> None:
+        while True:
+            await asyncio.sleep(OVERHEAD_SECONDS)
+            await self._overhead.look(self._state)
 
     async def _take_nodes(self, item: FeedItem[Any]) -> Batch:
         batch = self._nodes.events(item)

@@ -22,6 +22,7 @@ from airflow_provider_spotmix.core.ledger import so_far
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.state import ApplicationState, Executor, FleetState
 from airflow_provider_spotmix.fleet.happenings import Happening, cut, happenings, read_time, written
+from airflow_provider_spotmix.fleet.overhead import Overhead
 from airflow_provider_spotmix.fleet.report import REPORTED_AS_INTERRUPTIONS, ledger_rows
 from airflow_provider_spotmix.fleet.timeline import SERIES, Point, Timeline
 
@@ -81,6 +82,7 @@ class Progress:
         self._relayed: dict[str, Any] | None = None
         self._result: tuple[str, str] | None = None
         self._ended_at: float | None = None
+        self._overhead: Overhead | None = None
         self._gate_latencies_ms: deque[float] = deque(maxlen=MAX_LATENCIES)
 
     @property
@@ -108,6 +110,12 @@ class Progress:
         self._notices += topic is Topic.NOTICE
         self._remembered = [*self._remembered, Happening(at=at, kind=kind, text=text)][-MAX_PERIODS:]
         self._changed()
+
+    def lost_work(self, overhead: Overhead | None) -> None:
+        """Remember what interruptions have cost in work so far."""
+        if overhead != self._overhead:
+            self._overhead = overhead
+            self._changed()
 
     def driver_pods(self) -> list[str]:
         """Return the pods of the drivers that have begun to run, those that have ended among them."""
@@ -218,6 +226,7 @@ class Progress:
             "events": [each.plain() for each in happenings(state, self._remembered)],
             "ledger": ledger_rows(spec, accounts),
             "costs": msgspec.to_builtins(cost),
+            "overhead": msgspec.to_builtins(self._overhead),
         }
         return _bounded(picture)
 

@@ -14,6 +14,7 @@ from airflow_provider_spotmix.core.cost import Costs, costs
 from airflow_provider_spotmix.core.history import Cause, Loss, Replacement, Resubmission
 from airflow_provider_spotmix.core.spec import FleetSpec
 from airflow_provider_spotmix.core.state import Account, FleetState
+from airflow_provider_spotmix.fleet.overhead import Overhead
 
 SCHEMA = 1
 REPORTED_AS_INTERRUPTIONS = (Cause.SPOT_INTERRUPTION, Cause.INFRASTRUCTURE, Cause.UNKNOWN)
@@ -59,6 +60,7 @@ class Report(Struct, frozen=True, kw_only=True):
     ledger: dict[str, dict[str, Any]]
     costs: Costs | None
     gate_latency_ms: dict[str, float]
+    overhead: Overhead | None
 
     @property
     def succeeded(self) -> bool:
@@ -71,7 +73,14 @@ class Report(Struct, frozen=True, kw_only=True):
         return plain
 
 
-def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms: Sequence[float]) -> Report:
+def build(
+    state: FleetState,
+    *,
+    succeeded: bool,
+    message: str,
+    gate_latencies_ms: Sequence[float],
+    overhead: Overhead | None = None,
+) -> Report:
     """Report about a fleet that is over."""
     spec = state.spec
     return Report(
@@ -104,6 +113,7 @@ def build(state: FleetState, *, succeeded: bool, message: str, gate_latencies_ms
         ledger=ledger_rows(spec, state.ledger),
         costs=costs(spec, state.ledger),
         gate_latency_ms=summary(gate_latencies_ms),
+        overhead=overhead,
     )
 
 

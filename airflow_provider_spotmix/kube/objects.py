@@ -101,11 +101,19 @@ class Taint(_Object, frozen=True):
     time_added: Timestamp | None = None
 
 
+class ContainerPort(_Object, frozen=True):
+    """``spec.containers[].ports[]``."""
+
+    name: str = ""
+    container_port: int = 0
+
+
 class Container(_Object, frozen=True):
-    """``spec.containers[]``: only what it is called and what it runs."""
+    """``spec.containers[]``: only what it is called, what it runs, and its ports."""
 
     name: str = ""
     image: str = ""
+    ports: tuple[ContainerPort, ...] = ()
 
 
 class ContainerStateWaiting(_Object, frozen=True):

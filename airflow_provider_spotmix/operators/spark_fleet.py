@@ -395,6 +395,10 @@ class SparkFleetOperator(BaseOperator):
 
         if costs := event.get("report", {}).get("costs"):
             self.log.info("%s", msgspec.convert(costs, Costs))
+        if overhead := event.get("report", {}).get("overhead"):
+            from airflow_provider_spotmix.fleet.overhead import Overhead
+
+            self.log.info("%s", msgspec.convert(overhead, Overhead))
 
     def _tell(self, message: str, warning: bool) -> None:
         (self.log.warning if warning else self.log.info)("%s", message)

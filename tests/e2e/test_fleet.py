@@ -83,6 +83,8 @@ def test_a_node_that_dies_without_notice_is_noticed_shown_and_its_executor_repla
     report = airflow.api.xcom("e2e_triggerer", run, "fleet")
     assert [(loss["node"], loss["cause"]) for loss in report["interruptions"]] == [(spot, "spot-interruption")]
     assert [(new["pool"], new["fallback"]) for new in report["replacements"]] == [("on-demand", True)]
+    assert report["overhead"]["lost_tasks"] >= 1  # each of its executors had one at work
+    assert report["overhead"]["repeated_tasks"] >= 1  # it had written shuffle data, which nobody could migrate
 
 
 def _view(run: str) -> str:

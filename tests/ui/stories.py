@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from airflow_provider_spotmix.core.actions import Topic
 from airflow_provider_spotmix.core.state import FleetState
 from airflow_provider_spotmix.fleet.happenings import written
+from airflow_provider_spotmix.fleet.overhead import Overhead
 from airflow_provider_spotmix.fleet.progress import Progress
 from airflow_provider_spotmix.fleet.report import build
 from tests.core.vocabulary import NOON, ON_DEMAND, SPOT, done, evicted, gone, observed, pod, running, started
@@ -40,6 +41,7 @@ def interrupted() -> tuple[Progress, FleetState]:
         (1834, [observed(pod(6), 1834)]),
         (1840, [done(6, 1840), observed(there, 1840)]),
     )
+    progress.lost_work(Overhead(lost_tasks=2, lost_task_seconds=61.5, repeated_tasks=14, repeated_task_seconds=420.2))
     return progress, state
 
 

@@ -115,6 +115,7 @@ export interface Fleet {
   events: Happening[];
   ledger: Record<string, LedgerRow>;
   costs: Costs | null;
+  overhead: Overhead | null;
 }
 
 export interface Lost {
@@ -124,6 +125,13 @@ export interface Lost {
   node: string;
   cause: string;
   evidence: string[];
+}
+
+export interface Overhead {
+  lost_tasks: number;
+  lost_task_seconds: number;
+  repeated_tasks: number;
+  repeated_task_seconds: number;
 }
 
 export interface Report {

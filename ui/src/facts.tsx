@@ -1,6 +1,6 @@
 /** The facts below the timeline, each a table or a list. */
-import type { Breaker, Counts, Driver, Fleet, Period } from "./contract";
-import { between, count, duration, money, sum } from "./format";
+import type { Breaker, Counts, Driver, Fleet, Overhead, Period } from "./contract";
+import { between, count, duration, many, money, sum } from "./format";
 import { poolsOf } from "./headline";
 import { Badge, Out, Section, Table, Time } from "./parts";
 import { safe } from "./place";
@@ -81,8 +81,25 @@ export function Counted({ fleet }: { fleet: Fleet }) {
         <Count name="replacements" label="Replacements" all={sum(replacements)} by={replacements} />
         <Count name="fallbacks" label="Fallbacks" all={sum(fallbacks)} by={fallbacks} />
         <Count name="returns" label="Returns to spot" all={sum(returns)} by={returns} />
+        {fleet.overhead ? <LostWork overhead={fleet.overhead} /> : null}
       </dl>
     </Section>
+  );
+}
+
+function LostWork({ overhead }: { overhead: Overhead }) {
+  const { lost_tasks, lost_task_seconds, repeated_tasks, repeated_task_seconds } = overhead;
+  return (
+    <div data-testid="count-overhead">
+      <dt>Work lost with executors</dt>
+      <dd>
+        <b>{many(lost_tasks, "task")}</b>{" "}
+        <span class="note">
+          cut short ({duration(lost_task_seconds)}), {many(repeated_tasks, "task")} done again (about{" "}
+          {duration(repeated_task_seconds)})
+        </span>
+      </dd>
+    </div>
   );
 }
 

@@ -33,6 +33,7 @@ describe("a task's fleet", () => {
     expect(screen.getByTestId("state").dataset.state).toBe("running");
     expect(screen.getByTestId("tile-interruptions").textContent).toBe("Interruptions11 replaced");
     expect(screen.getByTestId("tile-saved").textContent).toContain("2.35 USD");
+    expect(screen.getByTestId("count-overhead").textContent).toContain("14 tasks done again (about 7 min");
   });
 
   it("has target, seats, placed and running by pool", async () => {
