@@ -18,4 +18,4 @@ python=$home/bin/python
     hypothesis looptime psutil pytest pytest-asyncio pytest-timeout
 "$uv" pip list --quiet --python "$python" | grep -E '^apache-airflow(-providers-cncf-kubernetes)? '
 AIRFLOW__CORE__LOAD_EXAMPLES=False exec "$python" -m pytest -m "not cluster and not spark and not airflow" \
-    --ignore-glob='*_cluster.py' tests/hooks tests/operators tests/triggers tests/example_dags "$@"
+    --ignore-glob='*_cluster.py' tests/hooks tests/operators tests/plugins tests/triggers tests/example_dags "$@"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
@@ -62,10 +62,11 @@ def write_task(
         session.execute(
             insert(dag_run).values(dag_id=dag_id, run_id=run_id, run_type="manual", state="running", **times)
         )
+    own_id = uuid5(NAMESPACE_URL, "/".join(map(str, key.values())))
     end = None if state in ("deferred", "running", None) else start + timedelta(minutes=5)
     session.execute(
         insert(instance).values(
-            id=uuid5(NAMESPACE_URL, "/".join(map(str, key.values()))),
+            id=own_id if issubclass(instance.c.id.type.python_type, UUID) else str(own_id),  # text before Airflow 3.2
             **key,
             state=state,
             start_date=start,
