@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from airflow_provider_spotmix.core.cost import Costs
 from airflow_provider_spotmix.core.pools import PRESETS
+from airflow_provider_spotmix.fleet.overhead import Overhead
 from airflow_provider_spotmix.fleet.preflight import Level
 from airflow_provider_spotmix.lab import borrowed, borrowed_checks, progress, stage
 from airflow_provider_spotmix.lab import demo as story
@@ -132,7 +133,11 @@ def _show(report: dict[str, Any], seconds: dict[str, float]) -> None:
     for replacement in report["replacements"]:
         console.print(f"replaced  by {replacement['executor']} on {replacement['pool']}")
     if costs := report["costs"]:
-        console.print(f"cost      {msgspec.convert(costs, Costs)}")
+        said = str(msgspec.convert(costs, Costs)).removeprefix("executors cost ")
+        console.print(f"cost      {said}")
+    if overhead := report["overhead"]:
+        said = str(msgspec.convert(overhead, Overhead)).removeprefix("interruptions cost ")
+        console.print(f"work      {said}")
     gate = report["gate_latency_ms"]
     console.print(f"gate      lifted {gate['count']} times, median {gate.get('p50')} ms, slowest {gate.get('max')} ms")
     console.print("time      " + ", ".join(f"{act} {length:.1f} s" for act, length in seconds.items()))
