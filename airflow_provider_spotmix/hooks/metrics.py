@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import cache
@@ -13,6 +14,9 @@ from airflow_provider_spotmix.fleet.metrics import METRICS, Gauges, Kind, Measur
 
 if TYPE_CHECKING:
     from airflow_provider_spotmix.fleet.progress import Progress
+
+MAX_TAG = 64
+_NO_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 
 _gauges = Gauges()
 
@@ -36,7 +40,7 @@ class FleetMetrics:
 
     def __init__(self, dag_id: str, task_id: str, *, before: Mapping[str, Any] | None = None) -> None:
         """Begin, or go on after the last picture of an earlier controller (``before``)."""
-        self._tags = {"dag_id": dag_id, "task_id": task_id}
+        self._tags = {"dag_id": _tag(dag_id), "task_id": _tag(task_id)}
         self._before: Mapping[str, Any] = before or {}
 
     def observe(self, picture: Mapping[str, Any], progress: Progress) -> None:
@@ -54,6 +58,11 @@ class FleetMetrics:
 
     def _tagged(self, measures: Iterable[Measure]) -> list[Measure]:
         return [Measure(each.name, each.value, {**self._tags, **each.tags}) for each in measures]
+
+
+def _tag(name: str) -> str:
+    """Return a name as every metrics system takes it: with StatsD it is part of one of 250 characters."""
+    return _NO_TAG.sub("_", name)[:MAX_TAG]
 
 
 def _emit(measure: Measure, tags: dict[str, str]) -> None:
