@@ -232,6 +232,7 @@ async def test_a_real_cluster_tells_each_missing_verb(lab: Lab, namespace: str) 
     assert {text: level for text, level in found.items() if level is not Level.GOOD} == {
         f"whether there is a namespace '{namespace}'": Level.UNSEEN,
         f"permission in namespace '{namespace}': delete on sparkapplications.sparkoperator.k8s.io": Level.MISSING,
+        f"no permission in namespace '{namespace}': list, watch on configmaps": Level.WARNING,
         f"no permission in namespace '{namespace}': list, create on events": Level.WARNING,
         f"permission in namespace '{namespace}': get, list, create, patch, delete on leases.coordination.k8s.io": (
             Level.MISSING
